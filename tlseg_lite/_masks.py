@@ -1,0 +1,99 @@
+"""What counts as a mask: arrays from outside become bool arrays here, or an error says why not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    Array = np.ndarray | torch.Tensor
+
+
+def as_masks(
+    prediction: Array, target: Array, valid: Array | None, threshold: float | None
+) -> tuple[Array, Array, Array | None]:
+    """Prediction, target and valid as bool arrays of one shape, checked.
+
+    Arguments, returns and errors as ``tlseg_lite.metrics.confusion`` documents them. Only values
+    that are not bool are looked at, which waits for the device.
+    """
+    given = {"prediction": prediction, "target": target}
+    if valid is not None:
+        given["valid"] = valid
+    tensors = [name for name, array in given.items() if isinstance(array, torch.Tensor)]
+    if tensors and len(tensors) < len(given):
+        other = next(name for name in given if name not in tensors)
+        raise TypeError(
+            f"{tensors[0]} is a torch tensor and {other} is {type(given[other]).__name__}: give "
+            "both as tensors (torch.as_tensor) or both as arrays (tensor.cpu().numpy())"
+        )
+    if not tensors:
+        given = {name: np.asarray(array) for name, array in given.items()}
+    shape = tuple(given["prediction"].shape)
+    for name, array in given.items():
+        if tuple(array.shape) != shape:
+            raise ValueError(
+                f"{name} has shape {tuple(array.shape)}, prediction has {shape}: they must be "
+                "equal. Add a channel with [:, None], or bring the prediction back to the mask's "
+                "size with tlseg_lite.data.transforms.unfit"
+            )
+        if tensors and array.device != given["prediction"].device:
+            raise ValueError(
+                f"{name} is on {array.device}, prediction on {given['prediction'].device}: "
+                f"move one of them with .to({str(given['prediction'].device)!r})"
+            )
+    if threshold is None:
+        p = as_mask("prediction", given["prediction"])
+    else:
+        p = _above(given["prediction"], threshold)
+    t = as_mask("target", given["target"])
+    return p, t, None if valid is None else as_mask("valid", given["valid"])
+
+
+def _is_float(array: Array) -> bool:
+    if isinstance(array, torch.Tensor):
+        return array.is_floating_point()
+    return np.issubdtype(array.dtype, np.floating)
+
+
+def _above(scores: Array, threshold: float) -> Array:
+    if not _is_float(scores):
+        raise TypeError(
+            f"threshold={threshold} needs float scores, but prediction is {scores.dtype}: "
+            "leave threshold out for a mask"
+        )
+    if bool((scores != scores).any()):
+        raise ValueError("prediction holds NaN: look at the model's output before scoring it")
+    return scores > threshold
+
+
+def as_mask(name: str, array: Array) -> Array:
+    """A bool array from bool, all 0 / 1, or integers all 0 / 255."""
+    if array.dtype in (torch.bool, bool):
+        return array
+    if isinstance(array, torch.Tensor):
+        is_real = not array.is_complex()
+    else:
+        is_real = array.dtype.kind in "iuf"
+    if not is_real:
+        raise TypeError(f"{name} has dtype {array.dtype}, expected bool or numbers 0 and 1")
+    mask = array != 0
+    if bool((array == mask).all()):  # all 0 or 1
+        return mask
+    if not _is_float(array) and name != "valid" and bool(((array == 0) | (array == 255)).all()):
+        return mask
+    if _is_float(array):
+        remedy = (
+            "give threshold= (0 for logits, 0.5 for probabilities)"
+            if name == "prediction"
+            else "binarise it first, e.g. (mask > 0.5)"
+        )
+    else:
+        remedy = "binarise it first, e.g. (mask > 0)"
+    also = "" if _is_float(array) or name == "valid" else " (or 0 and 255)"
+    raise ValueError(
+        f"{name} has values from {array.min().item():g} to {array.max().item():g} "
+        f"that are not only 0 and 1{also}: {remedy}"
+    )
