@@ -22,10 +22,24 @@ _NAMES = {
     "evaluate": "training",
     "build_baseline": "baselines",
 }
-_MODULES = (
-    "ablation atl audit baselines cli data downloads encoder losses metrics model plots "
-    "pretraining sam training zero_shot"
-).split()
+_MODULES = [
+    "ablation",
+    "atl",
+    "audit",
+    "baselines",
+    "cli",
+    "data",
+    "downloads",
+    "encoder",
+    "losses",
+    "metrics",
+    "model",
+    "plots",
+    "pretraining",
+    "sam",
+    "training",
+    "zero_shot",
+]
 
 __all__ = [*_NAMES, *_MODULES]
 

@@ -7,6 +7,7 @@ by this project; its weights are part of the package.
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import warnings
 from dataclasses import dataclass
@@ -60,7 +61,9 @@ def variant(name: str) -> SamVariant:
     try:
         return VARIANTS[name]
     except (KeyError, TypeError):
-        raise ValueError(f"unknown SAM variant {name!r}; choose one of {', '.join(VARIANTS)}") from None
+        raise ValueError(
+            f"unknown SAM variant {name!r}; choose one of {', '.join(VARIANTS)}"
+        ) from None
 
 
 def build_sam(name: str, *, image_size: int | None = None) -> Sam:
@@ -146,7 +149,7 @@ def load_sam(
         seed: of the random weights.
 
     Returns:
-        the model; ``.variant`` is `name`. All parameters have ``requires_grad=False``.
+        the model; ``.variant`` is `name`, ``.origin`` says which weights it has. All parameters have ``requires_grad=False``.
 
     Raises:
         ValueError: unknown name, impossible size.
@@ -158,11 +161,28 @@ def load_sam(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         sam = build_sam(name, image_size=image_size)
+    path = None
     if weights is not None:
         path = _default_weights(name) if weights == "default" else Path(weights)
-        if path is not None:
-            load_strictly(sam, read_checkpoint(path), path)
+    if path is None:
+        sam.origin = {"weights": "random", "seed": seed}
+    else:
+        load_strictly(sam, read_checkpoint(path), path)
+        sam.origin = {"weights": "default" if weights == "default" else str(path.resolve())}
+    sam.origin["fingerprint"] = fingerprint(sam)
     return sam.requires_grad_(False).eval()
+
+
+def fingerprint(sam: Sam) -> str:
+    """16 hexadecimal digits that tell one set of encoder weights from another.
+
+    Taken from the last layers of the encoder only, so that it costs nothing for ViT-H too.
+    """
+    neck = sam.image_encoder.neck[0].weight
+    if neck.is_meta:
+        return "meta"
+    data = neck.detach().float().cpu().contiguous().numpy().tobytes()
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def _default_weights(name: str) -> Path | None:
@@ -219,7 +239,7 @@ def read_checkpoint(path: str | Path) -> dict[str, torch.Tensor]:
 
 def _unpickling_message(path: Path, error: Exception) -> str:
     text = str(error)
-    if "GLOBAL" in text or "weights_only" in text.lower() and "Unsupported" in text:
+    if "GLOBAL" in text or ("weights_only" in text.lower() and "Unsupported" in text):
         return (
             f"{path} holds Python objects besides tensors and could run code when loaded, "
             "so it was not loaded. Expected a state dict of tensors; use a checkpoint from its publisher"
@@ -246,10 +266,14 @@ def load_strictly(sam: Sam, state: dict[str, torch.Tensor], source: str | Path) 
     resized = {k: resize_positions(k, state[k], own[k]) for k in own.keys() & state.keys()}
     wrong = sorted(k for k, v in resized.items() if v.shape != own[k].shape)
     if missing or unexpected or wrong:
-        raise CheckpointError(_mismatch_message(sam.variant, source, state, missing, unexpected, wrong))
+        raise CheckpointError(
+            _mismatch_message(sam.variant, source, state, missing, unexpected, wrong)
+        )
     bad = sorted(k for k, v in resized.items() if not torch.isfinite(v).all())
     if bad:
-        raise CheckpointError(f"{source}: {bad[0]} holds NaN or infinite values; the file is damaged")
+        raise CheckpointError(
+            f"{source}: {bad[0]} holds NaN or infinite values; the file is damaged"
+        )
     sam.load_state_dict(resized, strict=True)
 
 
@@ -257,7 +281,11 @@ def resize_positions(key: str, value: torch.Tensor, like: torch.Tensor) -> torch
     """A positional table resampled to the shape of `like`; anything else is returned as it is."""
     if value.shape == like.shape:
         return value
-    if key.endswith("image_encoder.pos_embed") and value.ndim == 4 and value.shape[-1] == like.shape[-1]:
+    if (
+        key.endswith("image_encoder.pos_embed")
+        and value.ndim == 4
+        and value.shape[-1] == like.shape[-1]
+    ):
         grid = value.float().permute(0, 3, 1, 2)  # 1, C, h, w
         grid = F.interpolate(grid, like.shape[1:3], mode="bicubic", align_corners=False)
         return grid.permute(0, 2, 3, 1)
