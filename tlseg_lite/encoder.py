@@ -35,7 +35,7 @@ def encode(
 
     Args:
         encoder: ``sam.image_encoder``.
-        image: (B, 3, S, S), normalised with SAM's mean and standard deviation, S the encoder's size.
+        image: (B, 3, S, S), normalised with SAM's mean and deviation; S is the encoder's size.
         adapters: acts inside the loop; None is plain SAM (Eq. 1 to 3 of the TransLandSeg paper).
 
     Returns:

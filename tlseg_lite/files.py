@@ -51,7 +51,7 @@ def write_tensors(
 def read_tensors(
     path: str | Path, *, expected: str
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Tensors and description written by `write_tensors`; ``description["model"]`` must be `expected`.
+    """Tensors and description written by `write_tensors`, of the model class `expected`.
 
     Raises:
         FileNotFoundError: there is no such file.

@@ -131,8 +131,9 @@ class TransLandSeg(nn.Module):
         )
         if odd:
             raise CheckpointError(
-                f"{source} does not fit this model: {len(odd)} tensors are missing, unexpected or of "
-                f"another shape ({', '.join(odd[:3])}); build the model with the design it was saved with"
+                f"{source} does not fit this model: {len(odd)} tensors are missing, unexpected or "
+                f"of another shape ({', '.join(odd[:3])}); build the model with the design that it "
+                "was saved with"
             )
         with torch.no_grad():
             for name, tensor in own.items():
@@ -212,7 +213,8 @@ class ParameterCounts:
         share = self.trainable / self.total if self.total else 0.0
         return (
             f"{self.total:,} parameters, {self.trainable:,} trainable ({share:.2%}): "
-            f"adapters {self.adapters:,}, decoder {self.decoder:,}, no-mask embedding {self.no_mask:,}"
+            f"adapters {self.adapters:,}, decoder {self.decoder:,}, "
+            f"no-mask embedding {self.no_mask:,}"
         )
 
 

@@ -149,7 +149,8 @@ def load_sam(
         seed: of the random weights.
 
     Returns:
-        the model; ``.variant`` is `name`, ``.origin`` says which weights it has. All parameters have ``requires_grad=False``.
+        the model; ``.variant`` is `name`, ``.origin`` says which weights it has. No parameter
+        requires gradients.
 
     Raises:
         ValueError: unknown name, impossible size.
@@ -242,7 +243,8 @@ def _unpickling_message(path: Path, error: Exception) -> str:
     if "GLOBAL" in text or ("weights_only" in text.lower() and "Unsupported" in text):
         return (
             f"{path} holds Python objects besides tensors and could run code when loaded, "
-            "so it was not loaded. Expected a state dict of tensors; use a checkpoint from its publisher"
+            "so it was not loaded. Expected a state dict of tensors; use a checkpoint from its "
+            "publisher"
         )
     return f"{path} is not a checkpoint or is damaged; delete it and fetch it again"
 
@@ -302,7 +304,8 @@ def _mismatch_message(name, source, state, missing, unexpected, wrong) -> str:
             if other != name and v.width == table.shape[-1]:
                 return (
                     f"{source} holds {other} (encoder width {v.width}), but {name} was asked for "
-                    f"(width {VARIANTS[name].width}). Call load_sam({other!r}, ...) or give {name}'s file"
+                    f"(width {VARIANTS[name].width}). Call load_sam({other!r}, ...) or give "
+                    f"{name}'s own file"
                 )
 
     def some(keys: list[str]) -> str:
@@ -313,4 +316,6 @@ def _mismatch_message(name, source, state, missing, unexpected, wrong) -> str:
         for what, keys in (("missing", missing), ("unexpected", unexpected), ("wrong shape", wrong))
         if keys
     ]
-    return f"{source} does not fit {name}: keys {'; '.join(parts)}. Expected a complete {name} checkpoint"
+    return (
+        f"{source} does not fit {name}: keys {'; '.join(parts)}. Expected all of {name}'s weights"
+    )
