@@ -1,0 +1,27 @@
+"""Sphinx extension of this book: offline and quiet kernels, and a build that fails on warnings.
+
+It is loaded through ``sphinx.local_extensions`` in ``_config.yml``, so that the plain command
+``jupyter-book build .`` needs no flags. Notebook kernels inherit the environment set here.
+"""
+
+import os
+
+# Only defaults: whatever the caller has set stays.
+KERNEL_ENVIRONMENT = {
+    "TLSEG_OFFLINE": "1",  # a book build never touches the network
+    "TQDM_DISABLE": "1",  # no progress bars in the pages
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # no debugger remark when a kernel starts
+}
+
+
+def fail_on_warnings(app, exception):
+    """Turn a build with warnings into one with a non-zero exit status."""
+    if exception is None and app._warncount:
+        app.statuscode = 1
+
+
+def setup(app):
+    for name, value in KERNEL_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    app.connect("build-finished", fail_on_warnings)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
