@@ -158,6 +158,11 @@ class TransLandSeg(nn.Module):
         write_tensors(path, self.trained_state(), self.description())
 
     @classmethod
+    def load_tensors(cls, path: str | Path) -> dict[str, torch.Tensor]:
+        """Only the tensors of a saved model, for `load_trained_state`; errors as in `load`."""
+        return read_tensors(path, expected="TransLandSeg")[0]
+
+    @classmethod
     def load(cls, path: str | Path, sam: Sam | None = None) -> TransLandSeg:
         """The model saved at `path`, on the backbone named there, or on `sam`.
 
