@@ -1,0 +1,388 @@
+"""The run that makes `sam_mini`: dead leaves in, a promptable model out.
+
+The clock is the budget. Learning rate, phase and difficulty follow the share of the minutes that
+have passed, so the schedule ends when the time does; a run that is resumed with more minutes
+plans anew.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from tlseg_lite.pretraining import objective
+from tlseg_lite.pretraining.dead_leaves import DeadLeaves, Pictures
+
+if TYPE_CHECKING:
+    from segment_anything.modeling import Sam
+
+HELD_OUT = 2**40
+"""Seeds from here on are for evaluation; training uses smaller ones."""
+
+CURVE = (
+    "minutes", "step", "pictures", "learning_rate", "difficulty", "dense_loss", "pixels_right",
+    "prompt_loss", "click_best_of_3", "click_own_choice", "click_single", "box_single",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Settings of the pre-training.
+
+    batch: pictures a step. prompts: of each picture. rate: peak learning rate. decay: AdamW's.
+    dense: share of the time for the dense phase. warmup: share for the first rise of the rate.
+    harder: share of the time at which the pictures have become as hard as they get.
+    corrections: share of the later steps with a second round of prompts.
+    average: decay of the running mean of the weights, which is what is exported.
+    """
+
+    batch: int = 16
+    prompts: int = 8
+    rate: float = 6e-4
+    decay: float = 0.05
+    dense: float = 0.13
+    warmup: float = 0.01
+    harder: float = 0.6
+    corrections: float = 0.4
+    average: float = 0.998
+    seed: int = 0
+
+    def learning_rate(self, t: float) -> float:
+        """At share `t` of the time: linear warm-up, cosine to nothing."""
+        rise = min(1.0, (t + 1e-4) / self.warmup)
+        return self.rate * rise * 0.5 * (1 + math.cos(math.pi * min(1.0, t)))
+
+    def difficulty(self, t: float) -> float:
+        """The hardest pictures at share `t`: 0.2 in the dense phase, then rising to 1."""
+        rise = (t - self.dense) / max(1e-6, self.harder - self.dense)
+        return 0.2 + 0.8 * min(1.0, max(0.0, rise))
+
+
+class PictureStream(torch.utils.data.IterableDataset):
+    """Endless batches of pictures; `level` (a shared number) is the hardest difficulty now."""
+
+    def __init__(self, batch: int, seed: int, level: Any, device: str = "cpu") -> None:
+        self.batch, self.seed, self.level, self.device = batch, seed, level, device
+
+    def __iter__(self) -> Iterator[Pictures]:
+        worker = torch.utils.data.get_worker_info()
+        number = 0 if worker is None else worker.id
+        leaves = DeadLeaves(seed=self.seed % 1000 + number, device=self.device, textures=320)
+        generator = torch.Generator(self.device).manual_seed(self.seed + number)
+        while True:
+            hard = self.level.value * (0.3 + 0.7 * float(torch.rand(1, generator=generator)))
+            yield leaves.sample(self.batch, difficulty=hard, generator=generator)
+
+
+def pretrain(
+    out: str | Path,
+    *,
+    minutes: float = 60.0,
+    device: str | None = None,
+    resume: bool = False,
+    plan: Plan | None = None,
+    save_every: float = 2.0,
+    evaluate_every: float = 4.0,
+    workers: int | None = None,
+    report: Callable[[str], None] | None = print,
+) -> Path:
+    """Pre-train `sam_mini` and export it.
+
+    Args:
+        out: folder for ``state.pt`` (to resume), ``curve.csv`` and ``sam_mini.safetensors``.
+        minutes: of training in all, those of an interrupted run counted in.
+        device: ``"cpu"``, ``"cuda"``, ...; None: a GPU where there is one.
+        resume: go on from ``state.pt`` if it is there; else the folder must not hold one.
+        plan: the settings; None: the defaults.
+        save_every, evaluate_every: in minutes.
+        workers: processes that make pictures; None: one beside a CPU, none on a GPU (which makes
+            its own).
+        report: is called with a line now and then; None: silence.
+
+    Returns:
+        the path of the exported weights.
+
+    Raises:
+        ValueError: minutes are not positive.
+        FileExistsError: `out` holds a run and `resume` is False.
+    """
+    if not minutes > 0:
+        raise ValueError(f"minutes is {minutes}; expected a positive number")
+    out = Path(out)
+    if (out / "state.pt").exists() and not resume:
+        raise FileExistsError(
+            f"{out} holds a pre-training already; pass resume=True or another folder"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    plan = plan or Plan()
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    say = report or (lambda line: None)
+    run = _Run(out, plan, device)
+    if (out / "state.pt").exists():
+        run.load()
+        say(f"resumed at {run.seconds / 60:.1f} minutes, {run.pictures} pictures")
+    workers = workers if workers is not None else int(device == "cpu")
+    level = torch.multiprocessing.Value("d", plan.difficulty(run.seconds / 60 / minutes))
+    stream = PictureStream(plan.batch, plan.seed * 10**9 + run.pictures, level, device)
+    batches = iter(
+        torch.utils.data.DataLoader(
+            stream, batch_size=None, num_workers=workers, prefetch_factor=2 if workers else None
+        )
+    )
+    saved = evaluated = run.seconds
+    last = time.monotonic()
+    while run.seconds < 60 * minutes:
+        t = run.seconds / 60 / minutes
+        level.value = plan.difficulty(t)
+        run.step(Pictures(*next(batches)), t)
+        now = time.monotonic()
+        run.seconds, last = run.seconds + now - last, now
+        if run.seconds - evaluated >= 60 * evaluate_every:
+            evaluated = run.seconds
+            run.note(t)
+            say(run.last_line())
+        if run.seconds - saved >= 60 * save_every:
+            saved = run.seconds
+            run.save()
+    run.note(1.0)
+    say(run.last_line())
+    run.save()
+    return export(out / "state.pt", out / "sam_mini.safetensors")
+
+
+class _Run:
+    """Model, running mean, optimiser and counters of one run."""
+
+    def __init__(self, out: Path, plan: Plan, device: str) -> None:
+        from tlseg_lite.sam import build_sam
+
+        self.out, self.plan, self.device = out, plan, device
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(plan.seed)
+            self.sam = build_sam("sam_mini").to(device)
+        matrix = self.sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
+        matrix.copy_(matrix.half())  # the export is float16: train with what will be read
+        self.mean = [p.detach().clone() for p in self.sam.parameters()]
+        heavy = [p for p in self.sam.parameters() if p.ndim > 1]
+        light = [p for p in self.sam.parameters() if p.ndim <= 1]
+        groups = [
+            {"params": heavy, "weight_decay": plan.decay},
+            {"params": light, "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.98))
+        self.generator = torch.Generator().manual_seed(plan.seed + 1)
+        self.seconds, self.steps, self.pictures = 0.0, 0, 0
+        self.curve: list[dict[str, float]] = []
+        self.recent: dict[str, float] = {}
+        self.held_out = _HeldOut(device)
+
+    def step(self, pictures: Pictures, t: float) -> None:
+        plan = self.plan
+        rate = plan.learning_rate(t)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        images, labels = normalise(pictures.images.to(self.device), self.sam), pictures.labels
+        labels = labels.to(self.device)
+        images, labels = self._pad(images, labels)
+        prompting = t >= plan.dense
+        with torch.autocast(self.device.split(":")[0], torch.bfloat16):
+            embeddings = self.sam.image_encoder(images)
+            free = embeddings.new_zeros(len(images), 0, embeddings.shape[1])
+            decoded = objective.decode(self.sam, embeddings, free, objective.no_mask(self.sam))
+        loss, right = objective.dense_loss(decoded.features, labels)
+        self._recent(dense_loss=loss.item(), pixels_right=right.item())
+        if prompting:
+            late = (t - plan.dense) / (1 - plan.dense)
+            asked = self._prompt(embeddings, labels, pictures.whole.to(self.device), late)
+            self._recent(prompt_loss=asked.item())
+            loss = asked + max(0.1, 0.6 - late) * loss
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.sam.parameters(), 1.0)
+        self.optimizer.step()
+        keep = min(plan.average, (1 + self.steps) / (10 + self.steps))
+        torch._foreach_lerp_(self.mean, [p.detach() for p in self.sam.parameters()], 1 - keep)
+        self.steps, self.pictures = self.steps + 1, self.pictures + len(images)
+
+    def _prompt(self, embeddings: Tensor, labels: Tensor, whole: Tensor, late: float) -> Tensor:
+        """The loss of a round of prompts, and now and then of a second one with corrections."""
+        g, sam = self.generator, self.sam
+        prompts = objective.draw_prompts(labels, whole, self.plan.prompts, generator=g)
+        points, kinds, dense = prompts.points, prompts.kinds, objective.no_mask(sam)
+        again = late > 0.15 and float(torch.rand(1, generator=g)) < self.plan.corrections
+        total = embeddings.new_zeros((), dtype=torch.float32)
+        targets = prompts.targets
+        for turn in range(1 + again):
+            with torch.autocast(self.device.split(":")[0], torch.bfloat16):
+                sparse = objective.embed_prompts(sam, points, kinds)
+                decoded = objective.decode(sam, embeddings, sparse, dense)
+            total = total + objective.prompt_loss(decoded, targets) / (1 + again)
+            if turn < again:
+                masks = decoded.masks.detach()
+                best = objective.soft_iou(masks, targets[:, 0]).argmax(1)
+                chosen = masks[torch.arange(len(masks)), best]
+                points, kinds = objective.correction(prompts, chosen, generator=g)
+                targets = targets[:, :1].expand(-1, 2, -1, -1)  # two prompts mean one mask
+                if float(torch.rand(1, generator=g)) < 0.6:
+                    with torch.autocast(self.device.split(":")[0], torch.bfloat16):
+                        dense = sam.prompt_encoder.mask_downscaling(chosen[:, None].clamp(-20, 20))
+        return total
+
+    def _pad(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """A third of the pictures are not square: right or below there is SAM's padding."""
+        labels = labels.clone()
+        size = images.shape[-1]
+        draw = torch.rand(len(images), 2, generator=self.generator).tolist()
+        for i, (kind, share) in enumerate(draw):
+            edge = int(size * (0.5 + 0.5 * share))
+            if kind < 0.2:
+                images[i, :, edge:], labels[i, edge:] = 0, objective.IGNORED
+            elif kind < 0.35:
+                images[i, :, :, edge:], labels[i, :, edge:] = 0, objective.IGNORED
+        return images, labels
+
+    def _recent(self, **values: float) -> None:
+        for key, value in values.items():
+            old = self.recent.get(key, value)
+            self.recent[key] = 0.98 * old + 0.02 * value
+
+    def averaged(self) -> dict[str, Tensor]:
+        """The state dict with the running mean of the weights."""
+        state = dict(self.sam.state_dict())
+        names = [name for name, _ in self.sam.named_parameters()]
+        return state | dict(zip(names, self.mean, strict=True))
+
+    def note(self, t: float) -> None:
+        """Measure the averaged weights on held-out pictures and add a row to the curve."""
+        now = {k: v.clone() for k, v in self.sam.state_dict().items()}
+        self.sam.load_state_dict(self.averaged())
+        row = {
+            "minutes": self.seconds / 60, "step": self.steps, "pictures": self.pictures,
+            "learning_rate": self.plan.learning_rate(t), "difficulty": self.plan.difficulty(t),
+            **self.recent, **self.held_out.measure(self.sam),
+        }  # fmt: skip
+        self.sam.load_state_dict(now)
+        self.curve.append({k: row.get(k, math.nan) for k in CURVE})
+
+    def last_line(self) -> str:
+        return "  ".join(f"{k} {v:.4g}" for k, v in self.curve[-1].items())
+
+    def save(self) -> None:
+        state = {
+            "model": self.sam.state_dict(), "average": self.averaged(),
+            "optimizer": self.optimizer.state_dict(), "seconds": self.seconds, "steps": self.steps,
+            "pictures": self.pictures, "curve": self.curve, "recent": self.recent,
+        }  # fmt: skip
+        part = self.out / "state.part"
+        torch.save(state, part)
+        os.replace(part, self.out / "state.pt")
+        write_curve(self.curve, self.out / "curve.csv")
+
+    def load(self) -> None:
+        state = torch.load(self.out / "state.pt", map_location=self.device, weights_only=True)
+        self.sam.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.mean = [state["average"][name].clone() for name, _ in self.sam.named_parameters()]
+        for key in ("seconds", "steps", "pictures", "curve", "recent"):
+            setattr(self, key, state[key])
+        self.generator.manual_seed(self.plan.seed + 1 + self.steps)
+
+
+class _HeldOut:
+    """The same pictures and prompts each time, from seeds that training never uses."""
+
+    def __init__(self, device: str, pictures: int = 12, prompts: int = 8) -> None:
+        self.device, self.pictures, self.prompts = device, pictures, prompts
+        self.parts: list[Any] = []
+
+    @torch.no_grad()
+    def measure(self, sam: Sam) -> dict[str, float]:
+        if not self.parts:
+            leaves = DeadLeaves(seed=HELD_OUT, textures=96)
+            for i, hard in enumerate((0.0, 0.5, 1.0)):
+                drawn = torch.Generator().manual_seed(HELD_OUT + i)
+                pictures = leaves.sample(self.pictures, difficulty=hard, generator=drawn)
+                asked = [
+                    objective.draw_prompts(
+                        pictures.labels, pictures.whole, self.prompts, generator=drawn,
+                        boxes=share, wholes=0.0, least=100, balance=1.0,
+                    )
+                    for share in (0.0, 1.0)
+                ]  # fmt: skip
+                self.parts.append((pictures.images, asked))
+        found: dict[str, list[Tensor]] = {}
+        for images, (clicks, boxes) in self.parts:
+            x = normalise(images.to(self.device), sam)
+            with torch.autocast(self.device.split(":")[0], torch.bfloat16):
+                embeddings = sam.image_encoder(x)
+                for name, prompts in (("click", clicks), ("box", boxes)):
+                    sparse = objective.embed_prompts(
+                        sam, prompts.points.to(self.device), prompts.kinds.to(self.device)
+                    )
+                    out = objective.decode(sam, embeddings, sparse, objective.no_mask(sam))
+                    full = torch.nn.functional.interpolate(
+                        out.masks.cpu(), images.shape[-1], mode="bilinear", align_corners=False
+                    )
+                    iou = objective.soft_iou(full, prompts.full.float())
+                    own = iou[:, 1:].gather(1, out.iou[:, 1:].cpu().argmax(1, keepdim=True))
+                    for key, value in (("best_of_3", iou[:, 1:].amax(1)), ("own_choice", own[:, 0]),
+                                       ("single", iou[:, 0])):  # fmt: skip
+                        found.setdefault(f"{name}_{key}", []).append(value)
+        return {key: float(torch.cat(values).mean()) for key, values in found.items()}
+
+
+def normalise(images: Tensor, sam: Sam) -> Tensor:
+    """Images in [0, 1] as SAM's encoder wants them."""
+    return (images * 255 - sam.pixel_mean) / sam.pixel_std
+
+
+def write_curve(rows: list[dict[str, float]], path: Path) -> None:
+    """The learning curve as CSV."""
+    part = path.with_suffix(".part")
+    with part.open("w", newline="") as file:
+        writer = csv.DictWriter(file, CURVE)
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+    os.replace(part, path)
+
+
+def export(state: str | Path, target: str | Path, **provenance: str) -> Path:
+    """Write the averaged weights of a run as float16 safetensors, with their provenance.
+
+    Args:
+        state: a run's ``state.pt``.
+        target: the file to write.
+        provenance: further entries of the file's metadata.
+
+    Raises:
+        FileNotFoundError: there is no such run.
+    """
+    from safetensors.torch import save_file
+
+    state, target = Path(state), Path(target)
+    if not state.is_file():
+        raise FileNotFoundError(f"no pre-training state at {state}; run pretrain(...) first")
+    run = torch.load(state, map_location="cpu", weights_only=True)
+    metadata = {
+        "model": "sam_mini",
+        "pictures": str(run["pictures"]),
+        "steps": str(run["steps"]),
+        "minutes": f"{run['seconds'] / 60:.1f}",
+        **provenance,
+    }
+    weights = {k: v.half().contiguous() for k, v in run["average"].items()}
+    part = target.with_suffix(".part")
+    save_file(weights, part, metadata)
+    os.replace(part, target)
+    return target

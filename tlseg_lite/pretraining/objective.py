@@ -1,0 +1,278 @@
+"""What `sam_mini` learns: first to tell regions apart, then to answer prompts.
+
+Both objectives use `segment_anything`'s own modules; `decode` is its mask decoder's forward for
+several pictures with several prompts each, so that one pass of the encoder serves many prompts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from segment_anything.modeling import Sam
+
+IGNORED = 255
+"""Label of padding: no region, no loss in the dense phase."""
+
+
+class Decoded(NamedTuple):
+    """masks: logits (N, 4, 4g, 4g), the single mask first; iou: (N, 4); features: (N, C/8, 4g, 4g)."""
+
+    masks: Tensor
+    iou: Tensor
+    features: Tensor
+
+
+def decode(sam: Sam, embeddings: Tensor, sparse: Tensor, dense: Tensor) -> Decoded:
+    """SAM's mask decoder on B pictures with P prompts each.
+
+    Args:
+        sam: gives the decoder and the positional encoding.
+        embeddings: (B, C, g, g), the encoder's output.
+        sparse: (B * P, n, C) embedded points and boxes; the prompts of a picture are neighbours.
+        dense: (B * P, C, g, g) embedded mask prompts, or (1, C, 1, 1).
+    """
+    head = sam.mask_decoder
+    n, per = len(sparse), len(sparse) // len(embeddings)
+    tokens = torch.cat([head.iou_token.weight, head.mask_tokens.weight])
+    tokens = torch.cat([tokens.expand(n, -1, -1), sparse], dim=1)  # N, 5 + n, C
+    source = embeddings.repeat_interleave(per, 0) + dense
+    position = sam.prompt_encoder.get_dense_pe().expand(n, -1, -1, -1)
+    out, source = head.transformer(source, position, tokens)
+    c, g = embeddings.shape[1], embeddings.shape[2]
+    features = head.output_upscaling(source.transpose(1, 2).reshape(n, c, g, g))
+    heads = [mlp(out[:, 1 + i]) for i, mlp in enumerate(head.output_hypernetworks_mlps)]
+    masks = torch.einsum("nkc,nchw->nkhw", torch.stack(heads, 1), features)
+    return Decoded(masks.float(), head.iou_prediction_head(out[:, 0]).float(), features)
+
+
+def embed_prompts(sam: Sam, points: Tensor, kinds: Tensor) -> Tensor:
+    """SAM's sparse prompt embedding for a mixed batch of points and boxes.
+
+    Args:
+        points: (N, n, 2) as x, y in pixels of the model's input.
+        kinds: (N, n): 0 background, 1 object, 2 and 3 a box's corners, -1 none.
+
+    Returns:
+        (N, n, C).
+    """
+    encoder = sam.prompt_encoder
+    out = encoder.pe_layer.forward_with_coords(points + 0.5, encoder.input_image_size)
+    table = torch.cat(
+        [encoder.not_a_point_embed.weight, *[e.weight for e in encoder.point_embeddings]]
+    )
+    return out * (kinds >= 0)[..., None] + table[kinds + 1]
+
+
+def no_mask(sam: Sam) -> Tensor:
+    """The dense embedding that says: no mask prompt. (1, C, 1, 1)."""
+    return sam.prompt_encoder.no_mask_embed.weight[:, :, None, None]
+
+
+# --- dense phase --------------------------------------------------------------------------
+
+
+def dense_loss(features: Tensor, labels: Tensor, temperature: float = 0.1) -> tuple[Tensor, Tensor]:
+    """Each pixel is classified against the mean features of its own picture's regions.
+
+    Args:
+        features: (B, C, h, w).
+        labels: (B, S, S) uint8, S a multiple of h; `IGNORED` is left out, as are regions of
+            fewer than 8 cells.
+        temperature: of the cosine similarity.
+
+    Returns:
+        the loss, pixels weighted by 1 / sqrt(size of their region); the share classified right.
+    """
+    b, c, h, w = features.shape
+    step = labels.shape[-1] // h
+    cells = labels[:, step // 2 :: step, step // 2 :: step].reshape(b, -1).long()  # B, h*w
+    k = int(torch.where(cells == IGNORED, 0, cells).max()) + 1
+    valid = cells != IGNORED
+    onehot = F.one_hot(torch.where(valid, cells, k), k + 1)[..., :k].float()  # B, h*w, K
+    count = onehot.sum(1)  # B, K
+    big = count >= 8
+    f = F.normalize(features.float().reshape(b, c, -1), dim=1)  # B, C, h*w
+    prototypes = F.normalize(f @ (onehot / count.clamp_min(1)[:, None]), dim=1)  # B, C, K
+    logits = (prototypes.transpose(1, 2) @ f) / temperature  # B, K, h*w
+    logits = logits.masked_fill(~big[..., None], -1e4)
+    safe = torch.where(valid, cells, 0)
+    weight = count.clamp_min(1).rsqrt().gather(1, safe) * (valid & big.gather(1, safe))
+    loss = F.cross_entropy(logits, safe, reduction="none")
+    right = (logits.argmax(1) == safe).float()
+    total = weight.sum().clamp_min(1e-6)
+    counted = (weight > 0).float()
+    return (loss * weight).sum() / total, (right * counted).sum() / counted.sum().clamp_min(1)
+
+
+# --- prompt phase -------------------------------------------------------------------------
+
+
+class Prompts(NamedTuple):
+    """N = B * P prompts, those of a picture side by side.
+
+    points (N, n, 2), kinds (N, n): as in `embed_prompts`.
+    targets: (N, 2, h, w) in 0..1, the share of each low-resolution cell that belongs to the mask:
+        first the mask that is meant, then the other reading of the same click (part or whole).
+    full: bool (N, S, S), the first target at full resolution.
+    """
+
+    points: Tensor
+    kinds: Tensor
+    targets: Tensor
+    full: Tensor
+
+
+def draw_prompts(
+    labels: Tensor,
+    whole: Tensor,
+    per: int,
+    *,
+    generator: torch.Generator,
+    boxes: float = 0.35,
+    wholes: float = 0.3,
+    least: int = 60,
+    cells: int = 64,
+    balance: float = 0.7,
+) -> Prompts:
+    """Random clicks (and boxes) for random regions of each picture.
+
+    Args:
+        labels: uint8 (B, S, S). whole: (B, K), as in `Pictures`.
+        per: prompts a picture.
+        generator: a CPU generator.
+        boxes: share of the prompts that are boxes instead of clicks.
+        wholes: share of the prompts that mean the object of which the region is a part.
+        least: smallest region, in pixels.
+        cells: side of the low-resolution targets.
+        balance: 0 clicks everywhere alike, 1 every region alike.
+    """
+    b, size, _ = labels.shape
+    device, k = labels.device, whole.shape[1]
+    flat = labels.reshape(b, -1).long()
+    count = torch.zeros(b, 256, device=device).scatter_add_(
+        1, flat, torch.ones(1, device=device).expand_as(flat)
+    )
+    where = torch.randint(size * size, (b, 512), generator=generator).to(device)
+    label = flat.gather(1, where)
+    area = count.gather(1, label)
+    weight = ((area >= least) & (label < k)) * area.clamp_min(1) ** -balance + 1e-9
+    pick = weight_sample(weight, per, generator)
+    where, label = where.gather(1, pick), label.gather(1, pick)  # B, P
+    objects = torch.cat([whole, torch.arange(k, 256, device=device).expand(b, -1)], 1)  # B, 256
+    as_whole = objects.gather(1, flat).to(torch.uint8).view(b, 1, size, size)
+    fine = labels[:, None] == label[..., None, None]  # B, P, S, S
+    coarse = as_whole == objects.gather(1, label)[..., None, None]
+    n = b * per
+    fine, coarse = fine.view(n, size, size), coarse.view(n, size, size)
+    is_box = (torch.rand(n, generator=generator) < boxes).to(device)
+    is_whole = (torch.rand(n, generator=generator) < wholes).to(device)
+    meant = torch.where(is_whole[:, None, None], coarse, fine)
+    other = torch.where((is_whole ^ is_box)[:, None, None], fine, coarse)  # a box is not ambiguous
+    targets = torch.stack([meant, other], 1).float()
+    targets = F.avg_pool2d(targets, size // cells)
+    x, y = (where % size).view(n).float(), (where // size).view(n).float()
+    click = torch.stack([x, y], -1)[:, None]
+    points = torch.cat([click, torch.zeros_like(click)], 1)
+    kinds = torch.tensor([1, -1], device=device).repeat(n, 1)
+    corners = jitter(boxes_of(meant), size, generator)
+    points = torch.where(is_box[:, None, None], corners, points)
+    kinds = torch.where(is_box[:, None], torch.tensor([2, 3], device=device), kinds)
+    return Prompts(points, kinds, targets, meant)
+
+
+def weight_sample(weight: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """Indices (B, n) drawn without replacement with the given weights (B, M)."""
+    u = torch.rand(weight.shape, generator=generator).to(weight.device).clamp_min(1e-12)
+    return (u.log() / weight).topk(n, dim=1).indices  # Efraimidis and Spirakis 2006
+
+
+def boxes_of(masks: Tensor) -> Tensor:
+    """The corners (N, 2, 2) as x, y of the smallest boxes around masks (N, S, S)."""
+    sides = []
+    for dim in (1, 2):  # rows any -> x extent, columns any -> y extent
+        line = masks.any(dim).to(torch.int8)
+        first = line.argmax(1)
+        last = line.shape[1] - 1 - line.flip(1).argmax(1)
+        sides.append(torch.stack([first, last], 1))
+    return torch.stack(sides, -1).float()
+
+
+def jitter(corners: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """Boxes drawn by an unsteady hand: each side moves by 7 % of the box's, at most 10 pixels."""
+    extent = (corners[:, 1:] - corners[:, :1]).clamp_min(1)
+    shift = torch.randn(corners.shape, generator=generator).to(corners.device) * 0.07 * extent
+    return (corners + shift.clamp(-10, 10)).clamp(0, size - 1)
+
+
+def correction(
+    prompts: Prompts, masks: Tensor, *, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """A further point for each prompt, where `masks` (N, h, w, logits) is wrong.
+
+    Returns:
+        points (N, n + 1, 2) and kinds (N, n + 1), the new point before the others.
+    """
+    n, h, w = masks.shape
+    target = prompts.targets[:, 0]
+    sure = (target < 0.2) | (target > 0.8)
+    wrong = ((masks > 0) != (target > 0.5)) & sure
+    fallback = target > 0.8 * target.amax((1, 2), keepdim=True).clamp_min(1e-3)
+    weight = wrong.float() + 1e-4 * fallback + 1e-9
+    pick = weight_sample(weight.view(n, -1), 1, generator)
+    step = prompts.full.shape[-1] / w
+    xy = torch.cat([(pick % w + 0.5) * step - 0.5, (pick // w + 0.5) * step - 0.5], 1)
+    kind = (target.reshape(n, -1).gather(1, pick) > 0.5).long()
+    return torch.cat([xy[:, None], prompts.points], 1), torch.cat([kind, prompts.kinds], 1)
+
+
+def mask_losses(masks: Tensor, target: Tensor) -> Tensor:
+    """20 focal + dice of each candidate mask, against soft targets.
+
+    Args:
+        masks: logits (N, M, h, w). target: (N, h, w) in 0..1.
+
+    Returns:
+        (N, M). The focal factor is |p - t|^2, which for 0/1 targets is the usual (1 - p_t)^2.
+    """
+    t = target[:, None].expand_as(masks)
+    p = masks.sigmoid()
+    focal = ((p - t) ** 2 * F.binary_cross_entropy_with_logits(masks, t, reduction="none")).mean(
+        (-2, -1)
+    )
+    dice = 1 - (2 * (p * t).sum((-2, -1)) + 1) / ((p * p).sum((-2, -1)) + (t * t).sum((-2, -1)) + 1)
+    return 20 * focal + dice
+
+
+def soft_iou(masks: Tensor, target: Tensor) -> Tensor:
+    """IoU (N, M) of thresholded logits (N, M, h, w) with targets (N, h, w) in 0..1."""
+    p, t = (masks > 0).float(), target[:, None]
+    inter = (p * t).sum((-2, -1))
+    return inter / (p.sum((-2, -1)) + t.sum((-2, -1)) - inter).clamp_min(1e-6)
+
+
+def prompt_loss(decoded: Decoded, targets: Tensor) -> Tensor:
+    """The loss of one round of prompts; `targets` as in `Prompts`.
+
+    The single mask learns the mask that is meant. Of the three others only the best answers for
+    each reading of the prompt (with a little for all, so that none dies). The IoU head learns
+    each mask's IoU with the reading that it fits best.
+    """
+    meant, other = targets[:, 0], targets[:, 1]
+    losses = mask_losses(decoded.masks, meant)
+    single, three = losses[:, 0], losses[:, 1:]
+    loss = single + three.amin(1) + 0.05 * three.mean(1)
+    with torch.no_grad():
+        quality = soft_iou(decoded.masks, meant)
+    two = (meant - other).abs().amax((1, 2)) > 0.5
+    if two.any():
+        second = mask_losses(decoded.masks[two, 1:], other[two])
+        loss = loss.index_add(0, two.nonzero()[:, 0], 0.5 * second.amin(1))
+        with torch.no_grad():
+            alternative = soft_iou(decoded.masks[two], other[two])
+            quality[two] = torch.maximum(quality[two], alternative)
+    return loss.mean() + F.mse_loss(decoded.iou, quality)
