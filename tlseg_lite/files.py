@@ -49,9 +49,9 @@ def write_tensors(
 
 
 def read_tensors(
-    path: str | Path, *, expected: str
+    path: str | Path, *, expected: str | None = None
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Tensors and description written by `write_tensors`, of the model class `expected`.
+    """Tensors and description written by `write_tensors`, of the model class `expected` (any).
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -68,11 +68,13 @@ def read_tensors(
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
-            f"{path} is not a safetensors file or is damaged ({error}); expected a saved {expected}"
+            f"{path} is not a safetensors file or is damaged ({error}); "
+            f"expected a saved {expected or 'model'}"
         ) from error
-    if about.get("model") != expected:
+    kind = about.get("model")
+    if kind is None or expected not in (None, kind):
         raise CheckpointError(
-            f"{path} holds {about.get('model') or 'weights without a description'}, "
-            f"expected a saved {expected}"
+            f"{path} holds {kind or 'weights without a description'}, "
+            f"expected a saved {expected or 'model'}"
         )
     return tensors, about

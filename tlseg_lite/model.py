@@ -189,6 +189,19 @@ class TransLandSeg(nn.Module):
         return model.eval()
 
 
+def load_model(path: str | Path, sam: Sam | None = None) -> nn.Module:
+    """The model saved at `path`, whichever class it is: `TransLandSeg` or a baseline.
+
+    Arguments and errors as `TransLandSeg.load`; `sam` is for a `TransLandSeg` only.
+    """
+    kind = read_tensors(path)[1]["model"]
+    if kind == "TransLandSeg":
+        return TransLandSeg.load(path, sam)
+    from tlseg_lite.baselines import Baseline
+
+    return Baseline.load(path)
+
+
 def _backbone(about: dict[str, Any], path: str | Path) -> Sam:
     origin = about["backbone"]
     weights = {"random": None, "default": "default"}.get(origin["weights"], origin["weights"])

@@ -152,7 +152,7 @@ def _train_epoch(accelerator, model, parameters, optimiser, loader, recipe, epoc
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
-    """Linear warm-up, then a cosine from the recipe's rate to zero, at 0-based `step` of `steps`."""
+    """Linear warm-up, then a cosine down to zero, at 0-based `step` of `steps`."""
     warm = int(recipe.warmup * steps)
     if step < warm:
         return recipe.learning_rate * (step + 1) / (warm + 1)

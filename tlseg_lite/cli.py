@@ -1,0 +1,313 @@
+"""The command ``tlseg-lite``: train, evaluate, ablate, synthesize, pretrain, fetch."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+SOURCES = ("bijie-samples", "landslide4sense-samples", "synthetic", "bijie", "landslide4sense")
+BASELINES = ("unet", "pspnet", "deeplabv3plus", "segformer", "ccnet", "transunet")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit status: 0 done, 1 failed, 2 bad usage (argparse's own)."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    try:
+        return options.action(options, parser) or 0
+    except KeyboardInterrupt:
+        print("tlseg-lite: interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, RuntimeError, ArithmeticError, ImportError) as error:
+        # ours, each with a remedy in its text; anything else is a bug and keeps its traceback
+        print(f"tlseg-lite: error: {error}", file=sys.stderr)
+        return 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    parser = argparse.ArgumentParser(
+        prog="tlseg-lite", description="Adapt the Segment Anything Model to landslides."
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_train(commands)
+    _add_evaluate(commands)
+    _add_ablate(commands)
+    _add_synthesize(commands)
+    _add_pretrain(commands)
+    _add_fetch(commands)
+    return parser
+
+
+def _whole(least: int):
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{value} is less than {least}")
+        return value
+
+    return parse
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", required=True, choices=SOURCES, help="where the images are from")
+    parser.add_argument("--root", type=Path, help="folder of the full bijie or landslide4sense")
+    parser.add_argument(
+        "--n", type=_whole(3), default=60, help="number of synthetic scenes (default %(default)s)"
+    )
+
+
+def _add_train(commands) -> None:
+    from tlseg_lite.recipes import RECIPES
+
+    p = commands.add_parser("train", help="train a model and report it on held-out images")
+    _add_data(p)
+    p.add_argument("--recipe", choices=RECIPES, default="for_this_machine")
+    p.add_argument("--model", default="TransLandSeg", help="a design of the papers or a baseline")
+    p.add_argument("--sam", help="SAM variant instead of the recipe's")
+    p.add_argument("--weights", help="the SAM's weights file, or 'random'")
+    p.add_argument("--epochs", type=_whole(1))
+    p.add_argument("--batch-size", type=_whole(1))
+    p.add_argument("--learning-rate", type=_positive)
+    p.add_argument("--seed", type=_whole(0), default=0)
+    p.add_argument(
+        "--out", type=Path, required=True, help="folder of the run; goes on if there is one"
+    )
+    p.add_argument("--restart", action="store_true", help="replace a run in --out")
+    p.add_argument("--quiet", action="store_true", help="no progress bar")
+    p.set_defaults(action=train)
+
+
+def _add_evaluate(commands) -> None:
+    p = commands.add_parser("evaluate", help="scores of a saved model")
+    p.add_argument("model", type=Path, help="a best.safetensors")
+    _add_data(p)
+    p.add_argument(
+        "--part",
+        choices=("all", "train", "validation", "test"),
+        default="test",
+        help="of the split that train makes with the same --seed (default %(default)s)",
+    )
+    p.add_argument("--seed", type=_whole(0), default=0)
+    p.add_argument("--json", action="store_true", help="print JSON")
+    p.set_defaults(action=evaluate)
+
+
+def _add_ablate(commands) -> None:
+    from tlseg_lite.recipes import RECIPES
+
+    p = commands.add_parser("ablate", help="a grid of designs and seeds, resumable")
+    p.add_argument("--designs", nargs="+", default=["table4"], help="names or groups of designs")
+    p.add_argument("--seeds", type=_whole(1), default=5, help="number of seeds (default 5)")
+    p.add_argument("--data", nargs="+", default=["synthetic"], choices=("synthetic", "real"))
+    p.add_argument("--recipe", choices=RECIPES, default="laptop")
+    p.add_argument("--epochs", type=_whole(1))
+    p.add_argument("--out", type=Path, required=True, help="CSV file; finished rows are kept")
+    p.set_defaults(action=ablate)
+
+
+def _add_synthesize(commands) -> None:
+    p = commands.add_parser("synthesize", help="write synthetic landslides to disk")
+    p.add_argument("out", type=Path, metavar="OUT", help="a new or empty folder")
+    p.add_argument("--style", choices=("bijie", "landslide4sense"), default="bijie")
+    p.add_argument("--n", type=_whole(1), default=100)
+    p.add_argument("--size", type=_whole(16), help="side in pixels (256; 128 for landslide4sense)")
+    p.add_argument("--seed", type=_whole(0), default=0)
+    p.set_defaults(action=synthesize)
+
+
+def _add_pretrain(commands) -> None:
+    p = commands.add_parser("pretrain", help="make sam_mini's weights")
+    p.add_argument(
+        "--out", type=Path, required=True, help="folder of the run; goes on if there is one"
+    )
+    p.add_argument("--minutes", type=_positive, required=True, help="how long to train")
+    p.set_defaults(action=pretrain)
+
+
+def _add_fetch(commands) -> None:
+    p = commands.add_parser("fetch", help="download sample images or a SAM checkpoint")
+    p.add_argument("what", choices=("samples", "vit_b", "vit_l", "vit_h"))
+    p.set_defaults(action=fetch)
+
+
+def _dataset(options: argparse.Namespace, parser: argparse.ArgumentParser, size: int):
+    import tlseg_lite as tl
+
+    if options.data in ("bijie", "landslide4sense"):
+        if options.root is None:
+            parser.error(f"--data {options.data} needs --root, the folder of the data set")
+        kind = tl.data.Bijie if options.data == "bijie" else tl.data.Landslide4Sense
+        return kind(options.root)
+    if options.root is not None:
+        parser.error(f"--root goes with --data bijie or landslide4sense, not {options.data}")
+    if options.data == "synthetic":
+        return tl.data.SyntheticLandslides(options.n, size=size, seed=options.seed)
+    return tl.data.samples(options.data.removesuffix("-samples"))
+
+
+def _recipe(options: argparse.Namespace):
+    from tlseg_lite.recipes import named_recipe
+
+    changes = {
+        name: getattr(options, name)
+        for name in ("sam", "epochs", "batch_size", "learning_rate", "seed")
+        if getattr(options, name, None) is not None
+    }
+    return replace(named_recipe(options.recipe), **changes)
+
+
+def _model(options: argparse.Namespace, parser: argparse.ArgumentParser, recipe):
+    import tlseg_lite as tl
+
+    size = tl.sam.variant(recipe.sam).image_size
+    if options.model in BASELINES:
+        return tl.build_baseline(options.model, image_size=size, seed=recipe.seed)
+    if options.model not in tl.DESIGNS:
+        parser.error(
+            f"argument --model: unknown model {options.model!r} "
+            f"(choose from {', '.join([*tl.DESIGNS, *BASELINES])})"
+        )
+    weights = {None: "default", "random": None}.get(options.weights, options.weights)
+    sam = tl.load_sam(recipe.sam, weights)
+    return tl.TransLandSeg(sam, tl.DESIGNS[options.model], seed=recipe.seed)
+
+
+def train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Train, choose on validation, report once on test, write curves and pictures."""
+    import tlseg_lite as tl
+    from tlseg_lite.files import write_atomically
+
+    if options.sam is not None and options.sam not in tl.sam.VARIANTS:
+        choices = ", ".join(tl.sam.VARIANTS)
+        parser.error(f"argument --sam: unknown variant {options.sam!r} (choose from {choices})")
+    recipe = _recipe(options)
+    dataset = _dataset(options, parser, tl.sam.variant(recipe.sam).image_size)
+    model = _model(options, parser, recipe)
+    parts = tl.data.split(dataset, (0.7, 0.15, 0.15), seed=options.seed)
+    print(
+        f"images     {dataset.source}: {', '.join(str(len(p)) for p in parts)} for training, "
+        "validation, test"
+    )
+    print(f"model      {options.model}: {tl.count_parameters(model)}")
+    if recipe.why:
+        print(f"chosen     {recipe.why}")
+    print(tl.preflight(model, parts[0], recipe), flush=True)
+    run = tl.fit(
+        model,
+        parts[0],
+        parts[1],
+        recipe,
+        options.out,
+        resume=not options.restart,
+        progress=not options.quiet,
+    )
+    scores = tl.evaluate(model, parts[2])
+    report = {
+        "data": dataset.source,
+        "test_ids": parts[2].ids,
+        "model": options.model,
+        "recipe": recipe.as_dict(),
+        "best_epoch": run.best_epoch,
+        "validation_miou": run.best_miou,
+        "test": scores.as_dict(),
+    }
+    text = json.dumps(report, indent=1)
+    write_atomically(options.out / "scores.json", lambda t: t.write_text(text, encoding="utf-8"))
+    _save_figures(model, run, parts[2], options.out)
+    print(
+        f"validation chose epoch {run.best_epoch} (MIoU {run.best_miou:.2%}); "
+        f"on the {len(parts[2])} test images:\n{scores}"
+    )
+    print(
+        f"written    {options.out}: best.safetensors, history.csv, curve.png, predictions.png, "
+        "scores.json"
+    )
+
+
+def _save_figures(model, run, test, out: Path) -> None:
+    import matplotlib
+
+    from tlseg_lite import plots
+
+    matplotlib.use("Agg")
+    for name, figure in (
+        ("curve.png", plots.learning_curve(run.history)),
+        ("predictions.png", plots.predictions(model, test, n=min(4, len(test)))),
+    ):
+        figure.savefig(out / name, dpi=150)
+
+
+def evaluate(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Scores of a saved model on a part of the data."""
+    import tlseg_lite as tl
+    from tlseg_lite.model import load_model
+
+    model = load_model(options.model)
+    dataset = _dataset(options, parser, model.image_size)
+    if options.part != "all":
+        parts = tl.data.split(dataset, (0.7, 0.15, 0.15), seed=options.seed)
+        dataset = parts[("train", "validation", "test").index(options.part)]
+    scores = tl.evaluate(model, dataset)
+    if options.json:
+        print(json.dumps({"data": dataset.source, "scores": scores.as_dict()}, indent=1))
+    else:
+        print(f"{dataset.source}, {len(dataset)} images:\n{scores}")
+
+
+def ablate(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Run the grid; rows that are already in the CSV are not run again."""
+    from tlseg_lite import ablation
+
+    frame = ablation.run(
+        designs=options.designs,
+        seeds=range(options.seeds),
+        data=options.data,
+        recipe=_recipe(options),
+        out=options.out,
+    )
+    print(ablation.summary(frame).to_string())
+
+
+def synthesize(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Write synthetic landslides in the layout and format of the real data sets."""
+    from tlseg_lite.data.export import synthesize as write
+
+    size = options.size or (256 if options.style == "bijie" else 128)
+    write(options.out, style=options.style, n=options.n, size=size, seed=options.seed)
+    print(f"written    {options.n} scenes in {options.out}")
+
+
+def pretrain(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Train sam_mini on pictures that are made on the way."""
+    from tlseg_lite.pretraining import pretrain as run
+
+    run(options.out, minutes=options.minutes)
+
+
+def fetch(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Fill the cache, so that everything works without a network later."""
+    from tlseg_lite import downloads
+
+    if options.what == "samples":
+        for name in ("bijie", "landslide4sense"):
+            print(downloads.fetch_samples(name))
+    else:
+        print(downloads.fetch_checkpoint(options.what))

@@ -1,0 +1,144 @@
+"""The book's figures: pictures with outlines, predictions, learning curves. One style for all.
+
+Outlines are orange for the mapped landslide and blue for the predicted one (Okabe and Ito's
+colour-blind-safe palette); score maps use viridis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LANDSLIDE = "#E69F00"
+PREDICTION = "#0072B2"
+MISSED = "#D55E00"
+WIDTH = 8.0
+"""Width of a full figure in inches; the page scales it to the text."""
+
+
+def show_image(ax: Axes, image: torch.Tensor, title: str = "") -> None:
+    """An image, (3, H, W) in [0, 1], without axes."""
+    ax.imshow(np.asarray(image.detach().cpu()).transpose(1, 2, 0).clip(0, 1))
+    ax.set_axis_off()
+    ax.set_title(title, fontsize=9)
+
+
+def outline(ax: Axes, mask: torch.Tensor, colour: str = LANDSLIDE, width: float = 1.5) -> None:
+    """The border of a mask, (H, W) or (1, H, W) of 0/1, drawn over what `ax` shows."""
+    mask = np.asarray(mask.detach().cpu(), dtype=float).squeeze()
+    if mask.min() != mask.max():  # there is a border
+        ax.contour(mask, levels=[0.5], colors=[colour], linewidths=width)
+
+
+def overlay(
+    ax: Axes,
+    sample: dict[str, Any],
+    prediction: torch.Tensor | None = None,
+    title: str | None = None,
+) -> None:
+    """A picture with its mapped landslides (orange) and, if given, predicted ones (blue)."""
+    show_image(ax, sample["image"], sample["id"] if title is None else title)
+    outline(ax, sample["mask"], LANDSLIDE)
+    if prediction is not None:
+        outline(ax, prediction, PREDICTION)
+
+
+def legend(figure: Figure, prediction: bool = True) -> None:
+    """The meaning of the outlines, below the figure."""
+    from matplotlib.lines import Line2D
+
+    lines = [Line2D([], [], color=LANDSLIDE, label="mapped landslide")]
+    if prediction:
+        lines.append(Line2D([], [], color=PREDICTION, label="predicted landslide"))
+    figure.legend(handles=lines, loc="lower center", ncols=len(lines), frameon=False, fontsize=9)
+
+
+def gallery(dataset: Sequence[dict[str, Any]], n: int = 8, columns: int = 4) -> Figure:
+    """The first `n` pictures of a dataset with their landslides outlined."""
+    import matplotlib.pyplot as plt
+
+    n = min(n, len(dataset))
+    rows = -(-n // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(WIDTH, 2.15 * rows + 0.3), squeeze=False, layout="constrained"
+    )
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for ax, index in zip(axes.flat, range(n), strict=False):
+        overlay(ax, dataset[index])
+    figure.get_layout_engine().set(rect=(0, 0.06, 1, 0.94))
+    legend(figure, prediction=False)
+    return figure
+
+
+def predictions(model: torch.nn.Module, dataset: Sequence[dict[str, Any]], n: int = 4) -> Figure:
+    """Pictures, the probability of landslide in each pixel, and both outlines, column by column."""
+    import matplotlib.pyplot as plt
+
+    from tlseg_lite.training import predict
+
+    n = min(n, len(dataset))
+    figure, axes = plt.subplots(
+        3, n, figsize=(WIDTH, WIDTH * 3 / max(n, 3)), squeeze=False, layout="constrained"
+    )
+    for column in range(n):
+        sample = dataset[column]
+        logits = predict(model, sample["image"]).cpu()
+        show_image(axes[0, column], sample["image"], sample["id"])
+        shown = axes[1, column].imshow(logits[0].sigmoid(), vmin=0, vmax=1, cmap="viridis")
+        axes[1, column].set_axis_off()
+        overlay(axes[2, column], sample, (logits > 0).float(), title="")
+    figure.colorbar(shown, ax=axes[1, :], shrink=0.8, label="probability of landslide")
+    figure.get_layout_engine().set(rect=(0, 0.05, 1, 0.95))
+    legend(figure)
+    return figure
+
+
+def learning_curve(history: pd.DataFrame) -> Figure:
+    """Training loss (left) and validation MIoU and landslide IoU (right) by epoch."""
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.8), layout="constrained")
+    left.plot(history["epoch"], history["loss"], color="black")
+    left.set(xlabel="epoch", ylabel="training loss (BCE + Dice)")
+    right.plot(history["epoch"], 100 * history["miou"], color=PREDICTION, label="MIoU")
+    right.plot(
+        history["epoch"],
+        100 * history["landslide_iou"],
+        "--",
+        color=LANDSLIDE,
+        label="landslide IoU",
+    )
+    best = history.loc[history["miou"].idxmax()]
+    right.axvline(best["epoch"], color="grey", linewidth=0.8)
+    right.set(xlabel="epoch", ylabel="validation score (%)", ylim=(0, 100))
+    right.legend(frameon=False, fontsize=9, title=f"best epoch: {int(best['epoch'])}")
+    return figure
+
+
+def components(features: torch.Tensor, fit_on: torch.Tensor | None = None) -> np.ndarray:
+    """Three principal components of token features as colours, (C, h, w) -> (h, w, 3) in [0, 1].
+
+    Args:
+        features: the features to show.
+        fit_on: features (C, h, w) whose components and range are used; None: `features`.
+            Showing two feature maps with the components of one makes their colours comparable.
+    """
+    base = features if fit_on is None else fit_on
+    flat = base.detach().flatten(1).t().double()
+    mean = flat.mean(0)
+    _, _, basis = torch.linalg.svd(flat - mean, full_matrices=False)
+    low, high = torch.quantile(
+        (flat - mean) @ basis[:3].t(), torch.tensor([0.02, 0.98]).double(), 0
+    )
+    shown = (features.detach().flatten(1).t().double() - mean) @ basis[:3].t()
+    shown = ((shown - low) / (high - low).clamp(min=1e-9)).clamp(0, 1)
+    return shown.reshape(*features.shape[1:], 3).numpy()
