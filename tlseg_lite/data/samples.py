@@ -1,0 +1,126 @@
+"""The real samples, 20 Bijie and 20 Landslide4Sense images, and what stands in for them offline."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from torch.utils.data import Dataset
+
+from tlseg_lite.data.errors import DataError, MissingDataError, listing
+from tlseg_lite.data.images import ImagePairs
+from tlseg_lite.data.sample_files import SAMPLE_FILES
+
+TITLES = {"bijie": "Bijie", "landslide4sense": "Landslide4Sense"}
+
+
+def samples(name: str, *, progress: bool = True) -> ImagePairs:
+    """The 20 real sample images of a data set with their masks, at native size.
+
+    They are taken from ``<TLSEG_DATA>/<name>_sample``, else from the download cache, else
+    downloaded once (under 3 MB). Every file is compared with its known sha256.
+
+    The Bijie images are RGB aerial pictures with 0.8 m pixels; those of Landslide4Sense are
+    128 x 128 Sentinel-2 patches (10 m) that were turned into RGB by the samples' publisher.
+
+    Args:
+        name: ``"bijie"`` or ``"landslide4sense"``.
+        progress: show a progress bar while downloading.
+
+    Raises:
+        ValueError: for another name.
+        DataError: if TLSEG_DATA names no folder, or its sample folder is incomplete or changed.
+        tlseg_lite.downloads.DownloadError: if they are not here and cannot be fetched.
+    """
+    _check_name(name)
+    folder = _given_folder(name)
+    if folder is None:
+        from tlseg_lite.downloads import fetch_samples
+
+        folder = fetch_samples(name, progress=progress)
+    number = len(SAMPLE_FILES[name]) // 2
+    return ImagePairs(
+        folder / "image", folder / "label", source=f"{number} real {TITLES[name]} samples"
+    )
+
+
+def course_samples(name: str, n: int = 20) -> Dataset:
+    """`n` images for a chapter: real samples where they can be had, else synthetic landslides.
+
+    There are 20 real samples of each data set, so a larger `n` gives 20 of them. ``.source``
+    says which the images are, and for synthetic ones why.
+
+    Args:
+        name: ``"bijie"`` or ``"landslide4sense"``.
+        n: number of images, at least 1.
+
+    Raises:
+        ValueError: for another name or `n` below 1.
+        DataError: if TLSEG_DATA is set but what it names is missing, incomplete or changed.
+    """
+    from tlseg_lite.data.splits import Subset
+    from tlseg_lite.downloads import DownloadError
+
+    _check_name(name)
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise ValueError(f"n is {n!r}; expected a whole number from 1")
+    try:
+        real = samples(name, progress=False)
+    except DownloadError as error:
+        from tlseg_lite.data.synthetic import SyntheticLandslides
+
+        scenes = SyntheticLandslides(n, style=name)
+        source = f"{n} synthetic landslides in the style of {TITLES[name]} ({error.reason})"
+        return Subset(scenes, range(n), source)
+    return real if n >= len(real) else Subset(real, range(n))
+
+
+def _check_name(name: str) -> None:
+    if name not in TITLES:
+        raise ValueError(f"unknown samples {name!r}; choose one of {', '.join(TITLES)}")
+
+
+def _given_folder(name: str) -> Path | None:
+    """The sample folder under TLSEG_DATA, verified; None if there is none."""
+    given = os.environ.get("TLSEG_DATA")
+    if not given:
+        return None
+    root = Path(given).expanduser().resolve()
+    if not root.is_dir():
+        raise MissingDataError(
+            f"TLSEG_DATA={given} names no folder (looked at {root}; relative paths start at the "
+            "current folder). Correct it or unset it"
+        )
+    folder = root / f"{name}_sample"
+    if not folder.is_dir():
+        return None
+    verify_samples(folder, name)
+    return folder
+
+
+def verify_samples(folder: Path, name: str) -> None:
+    """Compare every file of a sample folder with its known sha256.
+
+    Raises:
+        DataError: naming the files that are missing or differ.
+    """
+    from tlseg_lite.downloads import sha256_of
+
+    missing, changed = [], []
+    for relative, (digest, _) in SAMPLE_FILES[name].items():
+        path = folder / relative
+        if not path.is_file():
+            missing.append(relative)
+        elif sha256_of(path) != digest:
+            changed.append(relative)
+    if missing or changed:
+        error = MissingDataError if missing else DataError
+        parts = [
+            f"{what}: {listing(names)}"
+            for what, names in (("missing", missing), ("not the published file", changed))
+            if names
+        ]
+        raise error(
+            f"the samples in {folder} are not complete and unchanged ({'; '.join(parts)}). "
+            "Fetch them again, or unset TLSEG_DATA to have them downloaded"
+        )

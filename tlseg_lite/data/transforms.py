@@ -1,0 +1,290 @@
+"""From a picture of any size to the model's square and back; random changes for training.
+
+A sample enters at native size, ``{"image": float32 3xHxW in [0, 1], "mask": float32 1xHxW of
+0/1, "id": str}``. `fit_square` brings its longest side to the model's size and pads the rest,
+so that nothing is squashed. `unfit` takes the model's logits back to the native size, where the
+pixels are counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import cos, pi, sin
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import Dataset
+
+PAD_COLOUR = (123.675 / 255, 116.28 / 255, 103.53 / 255)
+"""RGB of the padding: SAM's mean colour, which is zero after SAM's normalisation."""
+
+
+def fitted_size(native_size: tuple[int, int], size: int) -> tuple[int, int]:
+    """(height, width) that `native_size` has inside a square of side `size`: longest side = size.
+
+    Every side stays at least one pixel; halves are rounded up, as SAM does.
+
+    Raises:
+        ValueError: if a side or `size` is not a positive whole number.
+    """
+    height, width = (int(side) for side in native_size)
+    if min(height, width) < 1:
+        raise ValueError(f"native size is {height} x {width}; expected positive sides")
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValueError(f"size is {size!r}; expected a positive whole number of pixels")
+    scale = size / max(height, width)
+    return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
+
+
+def fit_square(sample: dict, size: int) -> dict:
+    """Resize a sample so that its longest side is `size`, then pad it to a square.
+
+    The image is resampled bilinearly with antialiasing; a pixel of the new mask is landslide
+    where at least half of its area is. Padding is on the right and at the bottom.
+
+    Args:
+        sample: ``image`` float 3xHxW in [0, 1], ``mask`` 1xHxW of 0/1, ``id``.
+        size: side of the square in pixels.
+
+    Returns:
+        ``image`` float32 3xSxS in [0, 1] (padding: `PAD_COLOUR`), ``mask`` float32 1xSxS of 0/1,
+        ``valid`` float32 1xSxS (1 inside the picture, 0 in the padding), ``id``, and
+        ``native_size`` int64 [H, W]. Other keys are dropped.
+
+    Raises:
+        ValueError: for a sample that is not of that form, or an impossible `size`.
+    """
+    image, mask = _checked(sample)
+    native = tuple(image.shape[-2:])
+    height, width = fitted_size(native, size)
+    small = image.float()
+    if native != (height, width):
+        small = F.interpolate(
+            small[None], (height, width), mode="bilinear", align_corners=False, antialias=True
+        )[0].clamp_(0, 1)
+    square = torch.tensor(PAD_COLOUR).view(3, 1, 1).repeat(1, size, size)
+    square[:, :height, :width] = small
+    target, valid = torch.zeros(2, 1, size, size)
+    target[:, :height, :width] = area_average(mask, (height, width)) >= 0.5 - 1e-6
+    valid[:, :height, :width] = 1
+    return {
+        "image": square,
+        "mask": target,
+        "valid": valid,
+        "id": sample["id"],
+        "native_size": torch.tensor(native),
+    }
+
+
+def unfit(logits: Tensor, native_size) -> Tensor:
+    """Logits of the model's square back at the native size: padding dropped, then bilinear.
+
+    Args:
+        logits: (..., S, S), any number of leading axes, all for pictures of one native size.
+        native_size: (H, W) in pixels, also as a tensor of two.
+
+    Returns:
+        float32 (..., H, W) on the device of `logits`.
+
+    Raises:
+        ValueError: if `logits` is not square or `native_size` is not one pair.
+    """
+    if logits.ndim < 2 or logits.shape[-1] != logits.shape[-2] or not logits.is_floating_point():
+        raise ValueError(
+            f"logits are {logits.dtype} of shape {tuple(logits.shape)}; expected floating-point "
+            "(..., S, S) as the model returns them"
+        )
+    values = native_size.tolist() if isinstance(native_size, Tensor) else list(native_size)
+    if len(values) != 2 or not all(isinstance(side, int) for side in values):
+        raise ValueError(
+            f"native_size is {native_size}; expected one (height, width) in whole pixels. "
+            "Take the pictures of a batch one by one: their native sizes differ"
+        )
+    native = (values[0], values[1])
+    height, width = fitted_size(native, logits.shape[-1])
+    inside = logits[..., :height, :width].float()
+    flat = inside.reshape(-1, 1, height, width)
+    if flat.shape[0] == 0:
+        return logits.new_zeros((*logits.shape[:-2], *native), dtype=torch.float32)
+    if native != (height, width):
+        flat = F.interpolate(flat, native, mode="bilinear", align_corners=False, antialias=True)
+    return flat.reshape(*logits.shape[:-2], *native)
+
+
+def area_average(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """Mean of `mask` (..., H, W) over the area of each pixel of the new grid: (..., h, w).
+
+    The areas are exact, also where a new pixel covers parts of old ones (box filter), so a
+    threshold at one half favours neither class.
+    """
+    rows = _overlaps(mask.shape[-2], size[0])  # h, H
+    columns = _overlaps(mask.shape[-1], size[1])  # w, W
+    return rows @ mask.float() @ columns.T
+
+
+def _overlaps(old: int, new: int) -> Tensor:
+    """(new, old) shares: how much of new pixel i lies in old pixel j; each row sums to 1."""
+    edges = torch.arange(new + 1, dtype=torch.float64) * old / new
+    cells = torch.arange(old, dtype=torch.float64)
+    upper = torch.minimum(edges[1:, None], cells + 1)
+    lower = torch.maximum(edges[:-1, None], cells)
+    return ((upper - lower).clamp(min=0) * new / old).float()
+
+
+def _checked(sample: dict) -> tuple[Tensor, Tensor]:
+    missing = [key for key in ("image", "mask", "id") if key not in sample]
+    if missing:
+        raise ValueError(f"the sample has no {', '.join(missing)}; it has {', '.join(sample)}")
+    image, mask, name = sample["image"], sample["mask"], sample["id"]
+    if not isinstance(image, Tensor) or not image.is_floating_point() or image.ndim != 3:
+        raise ValueError(
+            f"{name}: image is {_form(image)}; expected a float tensor 3xHxW in [0, 1]"
+        )
+    if image.shape[0] != 3:
+        raise ValueError(
+            f"{name}: the image has {image.shape[0]} channels; SAM takes 3 (RGB). "
+            'For Landslide4Sense choose three with bands="rgb" or bands=(3, 2, 1)'
+        )
+    if not isinstance(mask, Tensor) or mask.shape != (1, *image.shape[1:]):
+        raise ValueError(
+            f"{name}: mask is {_form(mask)}; expected 1x{image.shape[1]}x{image.shape[2]}, "
+            "the image's height and width"
+        )
+    return image, mask
+
+
+def _form(value) -> str:
+    if isinstance(value, Tensor):
+        return f"{value.dtype} {'x'.join(map(str, value.shape))}"
+    return type(value).__name__
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Random flips, quarter turns and colour changes of a training sample at native size.
+
+    Attributes:
+        flip: mirror left-right and top-bottom, each half of the time.
+        rotate: turn by 0, 90, 180 or 270 degrees, equally often.
+        brightness, contrast, saturation: factor drawn from [1 - value, 1 + value]; 0 to 1.
+        hue: turn of the hue in full circles, drawn from [-value, value]; 0 to 0.5.
+    """
+
+    flip: bool = True
+    rotate: bool = True
+    brightness: float = 0.2
+    contrast: float = 0.2
+    saturation: float = 0.2
+    hue: float = 0.02
+
+    def __post_init__(self):
+        for name, top in (("brightness", 1), ("contrast", 1), ("saturation", 1), ("hue", 0.5)):
+            value = getattr(self, name)
+            if not 0 <= value <= top:
+                raise ValueError(f"{name} is {value}; expected 0 (off) to {top}")
+
+    def __call__(self, sample: dict, generator: torch.Generator) -> dict:
+        """A changed copy; colour changes the image alone, which stays in [0, 1].
+
+        All random numbers are drawn whatever the settings, so switching one change off leaves
+        the others as they were.
+        """
+        draws = torch.rand(7, generator=generator).tolist()
+        changed = dict(sample)
+        for key in ("image", "mask", "dem"):
+            if key in sample:
+                changed[key] = self._turned(sample[key], *draws[:3])
+        changed["image"] = self._coloured(changed["image"], *[2 * draw - 1 for draw in draws[3:]])
+        return changed
+
+    def _turned(self, field: Tensor, across: float, down: float, turn: float) -> Tensor:
+        if self.flip:
+            axes = [axis for axis, draw in ((2, across), (1, down)) if draw < 0.5]
+            field = field.flip(axes)
+        if self.rotate:
+            field = field.rot90(int(4 * turn), (1, 2))
+        return field.contiguous()
+
+    def _coloured(self, image: Tensor, bright: float, contrast: float, satur: float, hue: float):
+        if self.brightness:
+            image = (image * (1 + self.brightness * bright)).clamp(0, 1)
+        if self.contrast:
+            mean = _grey(image).mean()
+            image = (mean + (image - mean) * (1 + self.contrast * contrast)).clamp(0, 1)
+        if self.saturation:
+            grey = _grey(image)
+            image = (grey + (image - grey) * (1 + self.saturation * satur)).clamp(0, 1)
+        if self.hue:
+            image = _turn_hue(image, 2 * pi * self.hue * hue).clamp(0, 1)
+        return image
+
+
+def _grey(image: Tensor) -> Tensor:
+    """Luma 1xHxW of RGB 3xHxW (ITU-R BT.601 weights)."""
+    return (image * image.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(0, keepdim=True)
+
+
+def _turn_hue(image: Tensor, angle: float) -> Tensor:
+    """RGB with the hue turned by `angle` (radians) in the YIQ plane; the luma stays."""
+    to_yiq = torch.tensor(
+        [[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]],
+        dtype=torch.float64,
+    )
+    cosine, sine = cos(angle), sin(angle)
+    turn = torch.eye(3, dtype=torch.float64)
+    turn[1, 1] = turn[2, 2] = cosine
+    turn[1, 2], turn[2, 1] = -sine, sine
+    matrix = (torch.linalg.inv(to_yiq) @ turn @ to_yiq).to(image.dtype)
+    return torch.einsum("dc,chw->dhw", matrix, image)
+
+
+class Prepared(Dataset):
+    """A dataset of native-size samples as the model's squares; the same for training and test.
+
+    Args:
+        dataset: any dataset of samples with ``ids`` and ``source``.
+        size: side of the square in pixels, the model's ``image_size``.
+        augment: an `Augment` for training; None for validation and test.
+        seed: of the augmentation. The generator of an item depends on (seed, epoch, id) alone,
+            so workers, order and resuming do not change what is drawn.
+
+    Items are those of `fit_square`.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        size: int,
+        augment: Callable[[dict, torch.Generator], dict] | None = None,
+        seed: int = 0,
+    ):
+        fitted_size((1, 1), size)
+        if augment is not None and not callable(augment):
+            raise TypeError(f"augment is {augment!r}; expected an Augment or None")
+        self.dataset, self.size, self.augment, self.seed = dataset, size, augment, seed
+        self.ids, self.source = list(dataset.ids), dataset.source
+        # in shared memory: loader workers that stay alive see the new epoch as well
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    @property
+    def epoch(self) -> int:
+        """The epoch whose augmentation is drawn; see `set_epoch`."""
+        return int(self._epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw other changes from now on; call it before each epoch."""
+        self._epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> dict:
+        sample = self.dataset[index]
+        if self.augment is not None:
+            key = f"{self.seed}/{self.epoch}/{sample['id']}".encode()
+            seed = int.from_bytes(hashlib.sha256(key).digest()[:8], "big") >> 1
+            sample = self.augment(sample, torch.Generator().manual_seed(seed))
+        return fit_square(sample, self.size)
