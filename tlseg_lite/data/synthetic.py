@@ -1,67 +1,266 @@
-"""Synthetic landslide scenes: the course's default data, made on the fly, with exact labels."""
+"""Synthetic landslide scenes: the course's default data, made on the fly, with exact labels.
+
+A scene is built in the order of nature and of the sensor: terrain, land cover, what people and
+rivers do to it, landslides, light, air, camera. `terrain`, `landcover`, `confusers`, `slides` and
+`rendering` hold one step each; this module puts them together.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
-from scipy import ndimage
 from torch.utils.data import Dataset
 
+from tlseg_lite.data import confusers, landcover, rendering, slides, terrain
+from tlseg_lite.data.ground import Ground
+from tlseg_lite.data.palettes import RGB, SENTINEL, Palette
+
 STYLES = ("bijie", "landslide4sense")
+GSD = {"bijie": 0.8, "landslide4sense": 10.0}  # metres per native pixel
+MARGIN = 0.15  # of the picture, on every side: terrain from which slides may come in
 
 
-def _fractal(rng: np.random.Generator, size: int, roughness: float) -> np.ndarray:
-    """A (size, size) random surface with power spectrum f ** (-2 * roughness), std 1."""
-    f = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None, :])
-    f[0, 0] = 1.0
-    spectrum = np.fft.rfft2(rng.standard_normal((size, size))) * f**-roughness
-    spectrum[0, 0] = 0.0
-    surface = np.fft.irfft2(spectrum, s=(size, size))
-    return surface / surface.std()
+@dataclass
+class Scene:
+    """One made scene at its native size (h, w)."""
+
+    image: np.ndarray  # float32 (3, h, w) in 0..1
+    label: np.ndarray  # bool (h, w)
+    height: np.ndarray  # float32 (h, w), metres
+    bands: np.ndarray | None  # float32 (14, h, w) raw channels; landslide4sense only
+    ground: Ground
+    slides: list[slides.Slide]
+    layers: dict[str, np.ndarray]
+
+
+def _ground(rng: np.random.Generator, style: str, shape: tuple[int, int]) -> Ground:
+    gsd = GSD[style] if style == "bijie" else GSD[style] * 128 / max(shape)
+    cells = 44 if style == "bijie" else 76
+    full = [s * (1 + 2 * MARGIN) for s in shape]
+    cell_px = max(full) / cells
+    grid = tuple(max(12, int(np.ceil(s / cell_px))) for s in full)
+    cell = cell_px * gsd
+    if style == "bijie":
+        settings = dict(
+            relief=rng.uniform(0.05, 0.16), steepest=rng.uniform(0.35, 0.9), tilt=rng.uniform(2, 5)
+        )
+    else:
+        settings = dict(
+            relief=rng.uniform(0.28, 0.62), steepest=rng.uniform(0.5, 0.95), tilt=rng.uniform(0, 1)
+        )
+    land = terrain.landscape(rng, grid, cell, **settings)
+    big = tuple(round(g * cell_px) for g in grid)
+    cut = [slice(round(MARGIN * s), round(MARGIN * s) + s) for s in shape]
+    origin = tuple(c.start / cell_px for c in cut)
+    height = terrain.resize(land.height, big)[cut[0], cut[1]].copy()
+    rough = terrain.noise(rng, shape, 2.0, longest=max(shape) / 3, shortest=3.0)
+    height += rough * np.float32(rng.uniform(0.004, 0.012) * max(shape) * gsd)
+    area = np.log10(terrain.resize(np.maximum(land.area, 1.0), big, smooth=False))
+    channels = 3 if style == "bijie" else 12
+    table = RGB if style == "bijie" else SENTINEL
+    zero = np.zeros(shape, np.float32)
+    return Ground(
+        gsd=gsd,
+        land=land,
+        origin=origin,
+        height=height,
+        slope=terrain.slope_of(height, gsd),
+        wetness=area[cut[0], cut[1]],
+        palette=Palette(rng, table, float(rng.beta(0.9, 2.2))),
+        colour=np.zeros((channels, *shape), np.float32),
+        standing=zero.copy(),
+        bare=zero.copy(),
+        label=np.zeros(shape, bool),
+    )
+
+
+def _plan_bijie(rng: np.random.Generator, ground: Ground) -> list[tuple[slides.Slide, bool]]:
+    """Mostly one slide near the middle, as crops around an inventory's slides have it."""
+    count = rng.choice(4, p=[0.06, 0.76, 0.13, 0.05])
+    pixels = ground.shape[0] * ground.shape[1]
+    share = float(np.clip(np.exp(rng.normal(np.log(0.088), 0.58)), 0.015, 0.42))
+    plan = []
+    for k in range(count):
+        part = share if k == 0 else share * rng.uniform(0.08, 0.5)
+        area = part * pixels
+        spread = 0.07 if k == 0 else 0.3
+        middle = (0.5 + rng.normal(0, spread, 2)) * ground.shape
+        head = _head_near(rng, ground, middle, 0.55 * np.sqrt(1.8 * area))
+        age = float(rng.beta(0.9, 2.0))
+        plan.append((slides.make_slide(rng, ground, head, area, age), True))
+    return plan
+
+
+def _head_near(
+    rng: np.random.Generator, ground: Ground, middle: np.ndarray, half_length: float
+) -> int:
+    """A start cell whose way down passes near ``middle`` after ``half_length`` pixels."""
+    n = ground.land.height.size
+    start = rng.integers(0, n, 160)
+    per_cell = ground.land.cell / ground.gsd
+    steps = max(1, round(half_length / (1.15 * per_cell)))
+    ways = ground.land.path(start, steps)
+    ends = ground.to_pixels(ways[-1])
+    miss = np.hypot(*(ends - middle).T) / max(ground.shape)
+    z = ground.land.height.ravel()
+    run = np.hypot(*(ends - ground.to_pixels(start)).T) * ground.gsd
+    steep = (z[start] - z[ways[-1]]) / (run + ground.land.cell)
+    return int(start[np.argmin(miss - 0.08 * steep + 0.3 * (run < 0.3 * half_length * ground.gsd))])
+
+
+def _plan_landslide4sense(
+    rng: np.random.Generator, ground: Ground
+) -> list[tuple[slides.Slide, bool]]:
+    """None, or a swarm of slides with a heavy-tailed size, clustered on steep slopes."""
+    scale = (max(ground.shape) / 128) ** 2
+    plan = []
+    z = ground.land.height
+    steep = terrain.slope_of(z, ground.land.cell)
+    cluster = np.exp(1.1 * terrain.smooth_noise(rng, z.shape, 24))
+    hollow = 1 / (1 + ground.land.area / 4e4)
+    weight = (np.clip(steep - 12, 0.01, 30) ** 2 * cluster * hollow).ravel()
+    weight /= weight.sum()
+    labelled = 0 if rng.random() < 0.36 else 1 + rng.negative_binomial(1.1, 0.12)
+    vague = rng.negative_binomial(1.0, 0.12)
+    labelled, vague = min(labelled, 40), min(vague, 24)
+    age = rng.beta(0.8, 2.6)
+    for k in range(labelled + vague):
+        mapped = k < labelled
+        size = 5.0 * (1 - rng.random()) ** (-1 / 0.92)
+        area = float(np.clip(size, 5, 900) if mapped else np.clip(0.45 * size, 1.5, 9)) * scale
+        head = int(rng.choice(weight.size, p=weight))
+        own = float(np.clip(age + rng.normal(0, 0.15), 0, 1))
+        kind = ("flow", "debris slide", "rock slide", "slump")[
+            rng.choice(4, p=[0.5, 0.3, 0.1, 0.1])
+        ]
+        plan.append((slides.make_slide(rng, ground, head, area, own, kind), mapped))
+    return plan
+
+
+def _people_and_rivers(rng: np.random.Generator, ground: Ground, style: str, late: bool) -> None:
+    """The look-alikes: those that slides may bury first, those built afterwards later."""
+    fine = style == "bijie"
+    chance = {
+        "worn_patch": (0.55, 0.6),
+        "river": (0.10, 0.45),
+        "pond": (0.06, 0.05),
+        "bare_field": (0.40, 0.35),
+        "quarry": (0.12, 0.12),
+        "road": (0.50, 0.45),
+        "buildings": (0.28, 0.2),
+    }
+    names = ("road", "buildings") if late else tuple(chance)[:5]
+    for name in names:
+        most = {"bare_field": 4, "worn_patch": 2, "road": 2}.get(name, 1)
+        for _ in range(most):
+            if rng.random() > chance[name][0 if fine else 1]:
+                break
+            getattr(confusers, name)(rng, ground)
+
+
+def make_scene(seed: int, style: str, shape: tuple[int, int], key: list[int]) -> Scene:
+    """Make one scene of ``shape`` native pixels; ``key`` tells it from its neighbours."""
+
+    def stream(step: int) -> np.random.Generator:
+        return np.random.default_rng([seed, STYLES.index(style), *key, step])
+
+    ground = _ground(stream(1), style, shape)
+    layers = {"terrain": ground.height.copy()}
+    landcover.plant(stream(2), ground, landcover.draw_biome(stream(3), style))
+    layers["cover"] = ground.colour.copy()
+    _people_and_rivers(stream(4), ground, style, late=False)
+    layers["look-alikes"] = ground.colour.copy()
+    plan = (_plan_bijie if style == "bijie" else _plan_landslide4sense)(stream(5), ground)
+    rng = stream(6)
+    for slide, mapped in plan:
+        slides.apply(rng, ground, slide, mapped)
+    layers["slides"] = ground.colour.copy()
+    _people_and_rivers(stream(7), ground, style, late=True)
+    layers["albedo"] = ground.colour.copy()
+    light = rendering.draw_light(stream(8), style)
+    bands = None
+    if style == "bijie":
+        image = rendering.render_rgb(stream(9), ground, light)
+    else:
+        bands = rendering.render_bands(stream(9), ground, light)
+        image = rendering.bands_to_rgb(bands)
+    layers.update(ground.layers)
+    return Scene(
+        image, ground.label, ground.height, bands, ground, [s for s, m in plan if m], layers
+    )
 
 
 class SyntheticLandslides(Dataset):
     """Landslide pictures with masks, generated; item ``i`` depends on (seed, style, size, i) only.
 
-    Items: ``{"image": float32 (3, size, size) in [0, 1], "mask": float32 (1, size, size) of
-    0/1, "id": str}``.
+    Args:
+        n: number of pictures, at least 1.
+        size: side of the square pictures in pixels, at least 32. None: native sizes, as the real
+            sets come: 61 to 349 pixels a side and not square ("bijie"), 128 ("landslide4sense").
+        seed: 0 or larger.
+        style: "bijie" (0.8 m, one slide near the middle, about 10 % of the pixels) or
+            "landslide4sense" (10 m, 1.28 km, many small slides or none, about 2.4 %).
+
+    Items: ``{"image": float32 (3, h, w) in [0, 1], "mask": float32 (1, h, w) of 0/1, "id": str}``.
+
+    Raises:
+        ValueError: for a number out of range or an unknown style.
     """
 
-    def __init__(self, n: int, size: int = 256, seed: int = 0, style: str = "bijie") -> None:
-        if n < 1 or size < 32:
-            raise ValueError(f"n={n}, size={size}: expected n >= 1 and size >= 32")
+    def __init__(self, n: int, size: int | None = 256, seed: int = 0, style: str = "bijie") -> None:
+        if n < 1:
+            raise ValueError(f"n={n}: expected the number of pictures, at least 1")
+        if size is not None and size < 32:
+            raise ValueError(f"size={size}: expected at least 32 pixels, or None for native sizes")
+        if seed < 0:
+            raise ValueError(f"seed={seed}: expected 0 or larger")
         if style not in STYLES:
-            raise ValueError(f"style={style!r}: expected one of {STYLES}")
+            raise ValueError(f"style={style!r}: expected one of {', '.join(STYLES)}")
         self.n, self.size, self.seed, self.style = n, size, seed, style
         self.ids = [f"synthetic-{style}-{seed}-{i:05d}" for i in range(n)]
-        self.source = f"{n} synthetic scenes in the style of {style}"
+        self.source = f"{n} synthetic scenes in the style of {style} (seed {seed})"
 
     def __len__(self) -> int:
         return self.n
 
+    def native_size(self, i: int) -> tuple[int, int]:
+        """Rows and columns at which scene ``i`` is made before it is brought to ``size``."""
+        if self.style != "bijie":
+            return 128, 128
+        rng = np.random.default_rng([self.seed, 0, self.size or 0, i, 0])
+        side = float(np.clip(np.exp(rng.normal(np.log(158), 0.48)), 61, 349))
+        if self.size is not None:
+            return round(side), round(side)
+        aspect = np.exp(rng.normal(0, 0.14) / 2)
+        h, w = np.clip([side * aspect, side / aspect], 61, 349)
+        return round(h), round(w)
+
+    def scene(self, i: int) -> Scene:
+        """Scene ``i`` at its native size, with everything that it was made of."""
+        i = range(self.n)[i]
+        return make_scene(self.seed, self.style, self.native_size(i), [self.size or 0, i])
+
     def __getitem__(self, i: int) -> dict:
         i = range(self.n)[i]
-        rng = np.random.default_rng([self.seed, STYLES.index(self.style), self.size, i])
-        size = self.size
-        height = _fractal(rng, size, 2.0)
-        gy, gx = np.gradient(height)
-        shade = 1.0 + 6.0 * (gx + gy)
-        texture = _fractal(rng, size, 0.8)
-        image = np.array([0.2, 0.3, 0.22])[:, None, None] * (shade + 0.15 * texture).clip(0.1)
-        mask = np.zeros((size, size), bool)
-        wobble = _fractal(rng, size, 1.6)
-        yy, xx = np.mgrid[:size, :size] / size
-        for _ in range(rng.integers(1, 4)):
-            cy, cx = rng.uniform(0.2, 0.8, 2)
-            angle, length = rng.uniform(0, np.pi), rng.uniform(0.05, 0.2)
-            u = np.cos(angle) * (xx - cx) + np.sin(angle) * (yy - cy)
-            v = -np.sin(angle) * (xx - cx) + np.cos(angle) * (yy - cy)
-            mask |= (u / length) ** 2 + (v / (0.5 * length)) ** 2 + 0.3 * wobble < 1
-        soft = ndimage.gaussian_filter(mask.astype(float), 1.0)
-        soil = np.array([0.5, 0.43, 0.33])[:, None, None] * (shade + 0.2 * texture).clip(0.2)
-        image = image * (1 - soft) + soil * soft
-        return {
-            "image": torch.from_numpy(image.clip(0, 1).astype(np.float32)),
-            "mask": torch.from_numpy(mask[None].astype(np.float32)),
-            "id": self.ids[i],
-        }
+        scene = self.scene(i)
+        image = torch.from_numpy(np.ascontiguousarray(scene.image))
+        mask = torch.from_numpy(scene.label[None].astype(np.float32))
+        if self.size is not None and image.shape[-2:] != (self.size, self.size):
+            image, mask = _to_size(image, self.size), (_to_size(mask, self.size) >= 0.5).float()
+        return {"image": image.clamp(0, 1), "mask": mask, "id": self.ids[i]}
+
+    def layers(self, i: int) -> dict[str, np.ndarray]:
+        """The steps of scene ``i``, in order, at its native size: name -> array.
+
+        2-D arrays are fields (heights in metres, shares in 0..1), 3-D ones are colours (3, h, w).
+        """
+        scene = self.scene(i)
+        return {**scene.layers, "image": scene.image, "mask": scene.label}
+
+
+def _to_size(picture: torch.Tensor, size: int) -> torch.Tensor:
+    return torch.nn.functional.interpolate(
+        picture[None], (size, size), mode="bilinear", antialias=True, align_corners=False
+    )[0]
