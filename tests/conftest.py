@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("TLSEG_OFFLINE", "1")
-os.environ.setdefault("OMP_NUM_THREADS", "2")
-os.environ.setdefault("MPLBACKEND", "Agg")
-
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def no_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are drawn off the screen. Not set for notebook kernels, which show them inline."""
+    monkeypatch.setenv("MPLBACKEND", "Agg")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,18 @@
+"""Defaults for every test and for the kernels that execute the notebooks."""
+
+import os
+
+import pytest
+
+os.environ.setdefault("TLSEG_OFFLINE", "1")  # no test touches the network
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("TQDM_DISABLE", "1")  # no progress bars in outputs that are compared
+os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # no debugger remark per kernel
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--strict-book",
+        action="store_true",
+        help="fail, instead of skipping, where the built book is missing",
+    )
