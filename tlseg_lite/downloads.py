@@ -12,10 +12,17 @@ import json
 import logging
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+
+from tlseg_lite.transfer import (
+    ChecksumError,
+    DownloadError,
+    OfflineError,
+    RemoteFile,
+    ResumingDownloader,
+    manual_way,
+)
 
 CHECKPOINT_URL = "https://dl.fbaipublicfiles.com/segment_anything/"
 SAMPLES_URL = (
@@ -23,19 +30,6 @@ SAMPLES_URL = (
     "877934ca918aea399823f270d47e6eb96342bf2f/data/"
 )
 SAMPLE_FOLDERS = {"bijie": "Bijie", "landslide4sense": "Landslide4Sense"}  # on the server
-
-CONNECT_SECONDS, READ_SECONDS = 5, 30
-CONNECT_TRIES, TRANSFER_TRIES = 2, 5
-PAUSE_SECONDS = 0.5  # before the second try; doubled before each further one
-
-
-class RemoteFile(NamedTuple):
-    """A file on a server: name in the cache folder, sha256, size in bytes."""
-
-    name: str
-    sha256: str
-    size: int
-
 
 CHECKPOINTS = {
     "vit_b": RemoteFile(
@@ -54,22 +48,6 @@ CHECKPOINTS = {
         2_564_550_879,
     ),
 }
-
-
-class DownloadError(RuntimeError):
-    """A file could not be fetched. ``.reason`` is the cause in a few words."""
-
-    def __init__(self, message: str, reason: str):
-        super().__init__(message)
-        self.reason = reason
-
-
-class OfflineError(DownloadError):
-    """A file is not here and TLSEG_OFFLINE forbids fetching it."""
-
-
-class ChecksumError(DownloadError):
-    """A file is not the published one, by its sha256."""
 
 
 def cache_dir() -> Path:
@@ -136,14 +114,13 @@ def fetch_samples(name: str, *, base_url: str = SAMPLES_URL, progress: bool = Tr
 
     if name not in SAMPLE_FOLDERS:
         raise ValueError(f"unknown samples {name!r}; choose one of {', '.join(SAMPLE_FOLDERS)}")
-    from tqdm import tqdm
+    from tlseg_lite.progress import bar
 
     folder = cache_dir() / f"{name}_sample"
     remotes = [RemoteFile(path, *rest) for path, rest in SAMPLE_FILES[name].items()]
     wanted = [remote for remote in remotes if not _is_verified(folder / remote.name, remote)]
-    for remote in tqdm(
-        wanted, desc=f"{name} samples", unit="file", disable=not progress or not wanted
-    ):
+    show = progress and bool(wanted) and not offline()
+    for remote in bar(wanted, desc=f"{name} samples", unit="file", show=show):
         url = f"{base_url}{SAMPLE_FOLDERS[name]}/{remote.name}"
         fetch(url, remote, folder, marker=False, progress=False)
     return folder
@@ -171,7 +148,7 @@ def fetch(url: str, remote: RemoteFile, folder: Path, *, marker: bool, progress:
         raise OfflineError(
             f"{remote.name} is not in the cache and TLSEG_OFFLINE is set.\n"
             f"{manual_way(url, remote, path)}\nOr unset TLSEG_OFFLINE",
-            "TLSEG_OFFLINE is set and they are not in the cache",
+            "TLSEG_OFFLINE is set and the cache has none",
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -186,14 +163,6 @@ def fetch(url: str, remote: RemoteFile, folder: Path, *, marker: bool, progress:
             "the cache folder cannot be written",
         ) from error
     return path
-
-
-def manual_way(url: str, remote: RemoteFile, path: Path) -> str:
-    """How to get a file by hand: what to fetch, where to put it, how to recognise it."""
-    return (
-        f"By hand: fetch {url}\n  and put it at {path}\n"
-        f"  size {remote.size} bytes, sha256 {remote.sha256}"
-    )
 
 
 def _is_verified(path: Path, remote: RemoteFile, marker: bool = False) -> bool:
@@ -271,105 +240,3 @@ def _quiet_pooch() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-class _Interrupted(Exception):
-    """A transfer ended early or the server had a temporary fault; another try may help."""
-
-
-class ResumingDownloader:
-    """A downloader for pooch that keeps what has come and asks the server for the rest.
-
-    The bytes grow in `part`. A server that ignores the range, or does not know it, makes the
-    download begin again. Connecting is tried `CONNECT_TRIES` times, a transfer that keeps
-    breaking off `TRANSFER_TRIES` times.
-    """
-
-    def __init__(self, part: Path, remote: RemoteFile, path: Path, progress: bool):
-        self.part, self.remote, self.path, self.progress = part, remote, path, progress
-
-    def __call__(self, url: str, output_file, pooch, check_only: bool = False) -> None:
-        """Fetch `url` completely into `part`, then rename it to `output_file`."""
-        import requests
-
-        pause, refused, broken = PAUSE_SECONDS, 0, 0
-        while self._have() != self.remote.size:
-            before = self._have()
-            try:
-                self._transfer(url)
-                break
-            except (requests.RequestException, _Interrupted) as error:
-                cause = error
-            silent = isinstance(cause, requests.ConnectionError | requests.Timeout)
-            if silent and self._have() == before:
-                refused += 1
-            else:
-                broken += 1
-            if refused >= CONNECT_TRIES or broken >= TRANSFER_TRIES:
-                what = "cannot be reached" if refused >= CONNECT_TRIES else "breaks off"
-                host = url.split("/")[2]
-                raise DownloadError(
-                    f"{host} {what} ({type(cause).__name__}: {cause}). Check the network and try "
-                    f"again: {self._have()} of {self.remote.size} bytes are kept.\n"
-                    f"{manual_way(url, self.remote, self.path)}",
-                    f"{host} {what}",
-                ) from cause
-            time.sleep(pause)
-            pause *= 2
-        os.replace(self.part, output_file)
-
-    def _have(self) -> int:
-        return self.part.stat().st_size if self.part.is_file() else 0
-
-    def _transfer(self, url: str) -> None:
-        """One request: from where `part` ends if the server can, else from the beginning."""
-        import requests
-
-        have = self._have()
-        if have > self.remote.size:
-            self.part.unlink()
-            have = 0
-        headers = {"Accept-Encoding": "identity"}  # the sizes are those of the file itself
-        if have:
-            headers["Range"] = f"bytes={have}-"
-        wait = (CONNECT_SECONDS, READ_SECONDS)
-        with requests.get(url, headers=headers, stream=True, timeout=wait) as response:
-            status = response.status_code
-            if status == 416:  # the server's file ends before our part does
-                self.part.unlink()
-                raise _Interrupted("the server does not know the rest; beginning again")
-            if status in (408, 429) or status >= 500:
-                raise _Interrupted(f"the server answers {status} {response.reason}")
-            if status not in (200, 206):
-                raise DownloadError(
-                    f"the server answers {status} {response.reason} for {url}.\n"
-                    f"{manual_way(url, self.remote, self.path)}",
-                    f"the server answers {status} for {self.remote.name}",
-                )
-            expected = f"bytes {have}-"
-            if status == 206 and not response.headers.get("Content-Range", "").startswith(expected):
-                self.part.unlink(missing_ok=True)
-                raise _Interrupted("the server sent another range; beginning again")
-            self._store(response, have if status == 206 else 0)
-        if self._have() < self.remote.size:
-            raise _Interrupted(f"{self._have()} of {self.remote.size} bytes came")
-
-    def _store(self, response, have: int) -> None:
-        from tqdm import tqdm
-
-        with (
-            tqdm(
-                desc=self.remote.name,
-                total=self.remote.size,
-                initial=have,
-                unit="B",
-                unit_scale=True,
-                disable=not self.progress,
-            ) as bar,
-            open(self.part, "ab" if have else "wb") as file,
-        ):
-            for chunk in response.iter_content(1 << 20):
-                file.write(chunk)
-                bar.update(len(chunk))
-                if file.tell() > self.remote.size:
-                    break  # another file than the published one; the sha256 will say so

@@ -6,6 +6,9 @@ Every dataset has ``len``, items ``{"image": float32 3xHxW in [0, 1], "mask": fl
 
 from importlib import import_module
 
+# at once, not when first used: a later import of the module `samples` would hide the function
+from tlseg_lite.data.samples import course_samples, samples
+
 # public name -> module that defines it; imported when first used
 _NAMES = {
     "Augment": "transforms",
@@ -15,20 +18,17 @@ _NAMES = {
     "MissingDataError": "errors",
     "Prepared": "transforms",
     "SyntheticLandslides": "synthetic",
-    "course_samples": "samples",
     "fit_square": "transforms",
     "k_fold": "splits",
-    "samples": "samples",
     "split": "splits",
     "unfit": "transforms",
 }
 _MODULES = ("bijie", "errors", "images", "landslide4sense", "splits", "synthetic", "transforms")
 
-__all__ = [*_NAMES, *_MODULES]
+__all__ = ["course_samples", "samples", *_NAMES, *_MODULES]
 
 
 def __getattr__(name: str):
-    # importing the module `samples` also sets it as an attribute here; the function must win
     if name in _NAMES:
         value = getattr(import_module(f"{__name__}.{_NAMES[name]}"), name)
     elif name in _MODULES:

@@ -146,7 +146,7 @@ def _checked(sample: dict) -> tuple[Tensor, Tensor]:
     if image.shape[0] != 3:
         raise ValueError(
             f"{name}: the image has {image.shape[0]} channels; SAM takes 3 (RGB). "
-            'For Landslide4Sense choose three with bands="rgb" or bands=(3, 2, 1)'
+            'For Landslide4Sense pass bands="rgb"'
         )
     if not isinstance(mask, Tensor) or mask.shape != (1, *image.shape[1:]):
         raise ValueError(

@@ -1,0 +1,125 @@
+"""The Bijie landslide data set: RGB aerial pictures of varying size with masks, from a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch.utils.data import Dataset
+
+from tlseg_lite.data.errors import MissingDataError, listing
+from tlseg_lite.data.images import (
+    IMAGE_SUFFIXES,
+    ImagePairs,
+    check_items,
+    files_by_stem,
+    pair_by_stem,
+    read_height,
+    read_image,
+    same_size,
+)
+
+NAME = "Bijie-landslide-dataset"
+LAYOUT = f"{NAME}/landslide/{{image,mask}} and {NAME}/non-landslide/image, or {{image,label}}"
+
+
+class Bijie(Dataset):
+    """Bijie: 770 landslide pictures and, on request, 2003 without one, at native size.
+
+    Args:
+        root: the folder ``Bijie-landslide-dataset``, the folder above it, or any folder with
+            ``image`` and ``mask`` (or ``label``).
+        negatives: append the pictures of ``non-landslide`` with empty masks. Their ids begin
+            with ``non-landslide/``, because both halves number their files alike.
+        dem: add ``"dem"``, float32 1xHxW, to each item: the height picture's values as stored.
+
+    Items: ``{"image": float32 3xHxW in [0, 1], "mask": float32 1xHxW of 0/1, "id": str}``.
+    Pictures, masks and heights are paired by stem. Masks with 0/1 and with 0/255 are read alike:
+    everything above 0 is landslide.
+
+    Raises:
+        MissingDataError: no such folder, not this layout, no pictures, a picture without its
+            mask or height picture; all found before the first item is read.
+        DataError: a mask without its picture; on access: an unreadable file, a size mismatch,
+            a wrong channel count. `check` finds all of these at once.
+    """
+
+    def __init__(self, root: str | Path, negatives: bool = False, dem: bool = False):
+        folder, masks = _find(Path(root).expanduser())
+        self._landslides = ImagePairs(folder / "image", folder / masks)
+        self.ids = list(self._landslides.ids)
+        self._images = [image for image, _ in self._landslides.pairs]
+        self._heights = _heights(folder, self._images) if dem else []
+        number = len(self.ids)
+        self.source = f"{number} Bijie images with landslides"
+        if negatives:
+            others = _negatives(folder)
+            self.ids += [f"non-landslide/{path.stem}" for path in others]
+            self._images += others
+            self._heights += _heights(others[0].parent.parent, others) if dem else []
+            self.source += f" and {len(others)} without"
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> dict:
+        index = range(len(self))[index]
+        if index < len(self._landslides):
+            sample = self._landslides[index]
+        else:
+            image = read_image(self._images[index])
+            sample = {"image": image, "mask": image.new_zeros(1, *image.shape[1:])}
+        sample["id"] = self.ids[index]
+        if self._heights:
+            path = self._heights[index]
+            sample["dem"] = read_height(path)
+            same_size(sample["image"], sample["dem"], self._images[index], path)
+        return sample
+
+    def check(self) -> None:
+        """Read every item; a `DataError` lists every bad file at once."""
+        check_items(self)
+
+
+def _find(root: Path) -> tuple[Path, str]:
+    """The folder with the landslide pictures, and the name of its folder with masks."""
+    if not root.is_dir():
+        raise MissingDataError(f"no folder {root}; expected {LAYOUT} in it")
+    for folder in (root / NAME / "landslide", root / "landslide", root):
+        if (folder / "image").is_dir():
+            for masks in ("mask", "label"):
+                if (folder / masks).is_dir():
+                    return folder, masks
+            raise MissingDataError(
+                f"{folder} has images but no folder mask or label; "
+                "add the masks, named as the images"
+            )
+    inside = sorted(path.name for path in root.iterdir())
+    holds = f"holds {listing(inside)}" if inside else "is empty"
+    hint = ""
+    if (root / "bijie_sample").is_dir():
+        hint = f' For the samples give {root / "bijie_sample"}, or use samples("bijie").'
+    raise MissingDataError(f"{root} {holds}; expected {LAYOUT}.{hint}")
+
+
+def _negatives(folder: Path) -> list[Path]:
+    beside = folder.parent / "non-landslide" / "image"
+    if folder.name != "landslide" or not beside.is_dir():
+        raise MissingDataError(
+            f"negatives=True, but there is no folder {beside}; expected {LAYOUT}. "
+            "Add it or leave negatives out"
+        )
+    found = list(files_by_stem(beside, IMAGE_SUFFIXES).values())
+    if not found:
+        raise MissingDataError(f"no pictures in {beside}; add them or leave negatives out")
+    return found
+
+
+def _heights(folder: Path, images: list[Path]) -> list[Path]:
+    dem = folder / "dem"
+    if not dem.is_dir():
+        raise MissingDataError(f"dem=True, but there is no folder {dem}; add it or leave dem out")
+    found = files_by_stem(dem, IMAGE_SUFFIXES)
+    by_stem = {path.stem: path for path in images}
+    kept = {stem: path for stem, path in found.items() if stem in by_stem}
+    pairs = dict(pair_by_stem(by_stem, kept, "height picture", dem))
+    return [pairs[path] for path in images]

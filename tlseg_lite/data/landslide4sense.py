@@ -1,0 +1,232 @@
+"""Landslide4Sense: Sentinel-2 patches with slope and height in HDF5 files, from a folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from tlseg_lite.data.errors import DataError, MissingDataError, listing
+from tlseg_lite.data.images import check_items, files_by_stem, natural_key
+
+
+class Band(NamedTuple):
+    """A channel: its name, what it is, and what its raw values were divided by when stored."""
+
+    name: str
+    meaning: str
+    divisor: float
+
+
+BANDS = (
+    Band("B1", "coastal aerosol, 443 nm", 1111.812),
+    Band("B2", "blue, 490 nm", 824.632),
+    Band("B3", "green, 560 nm", 663.416),
+    Band("B4", "red, 665 nm", 445.173),
+    Band("B5", "red edge, 705 nm", 645.858),
+    Band("B6", "red edge, 740 nm", 1547.735),
+    Band("B7", "red edge, 783 nm", 1960.444),
+    Band("B8", "near infrared, 842 nm", 1941.322),
+    Band("B9", "water vapour, 945 nm", 674.076),
+    Band("B10", "cirrus, 1375 nm", 9.048),
+    Band("B11", "short-wave infrared, 1610 nm", 1113.983),
+    Band("B12", "short-wave infrared, 2190 nm", 519.904),
+    Band("slope", "slope of the terrain, degrees", 20.292),
+    Band("elevation", "height of the terrain, metres", 772.831),
+)
+"""The 14 channels in the files' order; index them from 0. Stored = raw / divisor. The raw unit of
+B1 to B12 is 1/10000 of the reflectance."""
+
+RGB = (3, 2, 1)
+WHITE = 3000.0
+"""Raw value that becomes 1 in the RGB picture, a reflectance of 0.3. One gain for all three
+channels keeps the colours' balance. In the two original files looked at, red, green and blue
+reach from 336 to 2205: nothing is cut off, and a third is left for brighter ground."""
+
+PARTS = {"train": "TrainData", "validation": "ValidData", "test": "TestData"}
+SIZE = 128
+LAYOUT = "{TrainData,ValidData,TestData}/{img/image_N.h5,mask/mask_N.h5}"
+
+
+class Landslide4Sense(Dataset):
+    """Landslide4Sense patches of 128 x 128 pixels (10 m): 3799 train, 245 validation, 800 test.
+
+    Args:
+        root: the folder with ``TrainData``, ``ValidData`` and ``TestData``, the folder above it,
+            one of them, or (with ``masks=False``) a folder of HDF5 images.
+        part: ``"train"``, ``"validation"`` (or ``"valid"``), ``"test"``.
+        bands: ``"rgb"``: channels 3, 2, 1, raw value / 3000, cut to [0, 1]. ``"all"``: the 14
+            channels of `BANDS` as stored (raw / divisor, about 1 on average). Or any channel
+            indices, as stored.
+        masks: False for images without masks; items then have no ``"mask"``.
+
+    Items: ``{"image": float32 Cx128x128, "mask": float32 1x128x128 of 0/1, "id": "image_N"}``,
+    in the order of N. Each access opens its own files, so loader workers are safe.
+
+    Raises:
+        ValueError: unknown part or bands.
+        MissingDataError: no such folder, another layout, no images, an image without its mask.
+        DataError: a mask without its image, two files with one number; on access: an unreadable
+            file, a missing HDF5 dataset, a wrong shape, NaN or infinite values.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        part: str = "train",
+        bands: str | Sequence[int] = "rgb",
+        masks: bool = True,
+    ):
+        part = {"valid": "validation", "val": "validation"}.get(part, part)
+        if part not in PARTS:
+            raise ValueError(f"part is {part!r}; expected one of {', '.join(PARTS)}")
+        self.channels, self._unit = _channels(bands), isinstance(bands, str) and bands == "rgb"
+        images, mask_folder = _find(Path(root).expanduser(), part)
+        numbered = _by_number(images)
+        if not numbered:
+            raise MissingDataError(f"no .h5 files in {images}; expected image_1.h5 and so on")
+        self._images = [numbered[number] for number in sorted(numbered)]
+        self._masks = _masks_for(numbered, mask_folder, images) if masks else []
+        self.ids = [path.stem for path in self._images]
+        self.source = f"{len(self.ids)} Landslide4Sense {part} patches"
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> dict:
+        path = self._images[index]
+        stored = _read(path, "img", (SIZE, SIZE, len(BANDS)))[..., self.channels]
+        if self._unit:
+            divisors = np.array([BANDS[channel].divisor for channel in self.channels])
+            stored = np.clip(stored * divisors / WHITE, 0, 1)
+        image = torch.from_numpy(stored.transpose(2, 0, 1).astype(np.float32))
+        sample = {"image": image, "id": self.ids[index]}
+        if self._masks:
+            mask = _read(self._masks[index], "mask", (SIZE, SIZE))
+            if mask.min() < 0:
+                raise DataError(f"{self._masks[index]} holds negative values; expected 0 and 1")
+            sample["mask"] = torch.from_numpy((mask > 0).astype(np.float32))[None]
+        return sample
+
+    def check(self) -> None:
+        """Read every item; a `DataError` lists every bad file at once."""
+        check_items(self)
+
+
+def _channels(bands: str | Sequence[int]) -> list[int]:
+    if isinstance(bands, str):
+        if bands not in ("rgb", "all"):
+            raise ValueError(f'bands is {bands!r}; expected "rgb", "all" or channel indices')
+        return list(RGB) if bands == "rgb" else list(range(len(BANDS)))
+    channels = list(bands)
+    odd = [c for c in channels if isinstance(c, bool) or not isinstance(c, int | np.integer)]
+    if odd or not channels or not all(0 <= channel < len(BANDS) for channel in channels):
+        raise ValueError(
+            f"bands is {bands!r}; expected channel indices from 0 to {len(BANDS) - 1}, "
+            'such as (3, 2, 1), or "rgb" or "all"'
+        )
+    return [int(channel) for channel in channels]
+
+
+def _find(root: Path, part: str) -> tuple[Path, Path | None]:
+    """Folder of the images and folder of the masks (None: there is none)."""
+    if not root.is_dir():
+        raise MissingDataError(f"no folder {root}; expected {LAYOUT} in it")
+    for base in (root, root / "Landslide4Sense"):
+        for images, masks in (
+            (base / PARTS[part] / "img", base / PARTS[part] / "mask"),
+            (base / "images" / part, base / "annotations" / part),
+        ):
+            if images.is_dir():
+                return images, masks if masks.is_dir() else None
+    others = [name for name in PARTS.values() if (root / name).is_dir()]
+    other_part = root.name in PARTS.values() and root.name != PARTS[part]
+    if (root / "img").is_dir() and not other_part:
+        return root / "img", root / "mask" if (root / "mask").is_dir() else None
+    if not others and any(root.glob("*.h5")):
+        return root, None
+    inside = sorted((path.name for path in root.iterdir()), key=natural_key)
+    holds = f"holds {listing(inside)}" if inside else "is empty"
+    raise MissingDataError(
+        f"{root} {holds}, which is not where part {part!r} is looked for; expected {LAYOUT}"
+    )
+
+
+def _by_number(folder: Path) -> dict[int, Path]:
+    """N -> file for the .h5 files whose stem ends in a number."""
+    numbered: dict[int, Path] = {}
+    for path in files_by_stem(folder, (".h5", ".hdf5")).values():
+        number = re.search(r"\d+$", path.stem)
+        if number is None:
+            raise DataError(
+                f"{path} has no number at its end; image_N.h5 and mask_N.h5 are paired by N. "
+                "Rename or remove it"
+            )
+        known = numbered.setdefault(int(number[0]), path)
+        if known != path:
+            raise DataError(
+                f"{known.name} and {path.name} in {folder} have the same number; remove one"
+            )
+    return numbered
+
+
+def _masks_for(images: dict[int, Path], folder: Path | None, beside: Path) -> list[Path]:
+    if folder is None:
+        raise MissingDataError(
+            f"there are images in {beside} but no folder with their masks; expected {LAYOUT}. "
+            "Add the masks, or pass masks=False to read the images alone"
+        )
+    masks = _by_number(folder)
+    alone = [images[number].name for number in sorted(images.keys() - masks.keys())]
+    extra = [masks[number].name for number in sorted(masks.keys() - images.keys())]
+    if alone:
+        raise MissingDataError(
+            f"no mask in {folder} for {len(alone)} of {len(images)} images: {listing(alone)}. "
+            "mask_N.h5 belongs to image_N.h5; add the masks, remove the images, or pass masks=False"
+        )
+    if extra:
+        raise DataError(
+            f"{len(extra)} of {len(masks)} masks in {folder} belong to no image: "
+            f"{listing(extra)}. Add the images or remove these masks"
+        )
+    return [masks[number] for number in sorted(images)]
+
+
+def _read(path: Path, key: str, shape: tuple[int, ...]) -> np.ndarray:
+    """The HDF5 dataset `key` of a file, with this shape and finite values."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            if key not in file:
+                raise DataError(
+                    f"{path} has no dataset {key!r} but {listing(file) or 'nothing'}; "
+                    "is it an image where a mask should be, or the other way round?"
+                )
+            if not isinstance(file[key], h5py.Dataset) or file[key].dtype.kind not in "fiub":
+                raise DataError(f"{path}: {key!r} is no array of numbers; fetch the file again")
+            values = np.asarray(file[key][()])
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise MissingDataError(f"{path} is gone; put it back or build the dataset anew") from None
+    except (OSError, RuntimeError, KeyError) as error:
+        raise DataError(
+            f"{path} cannot be read as HDF5; it is truncated, damaged or another kind of file "
+            f"({error}). Fetch it again or remove it together with its partner"
+        ) from error
+    if values.shape != shape:
+        sizes = ["x".join(map(str, form)) for form in (values.shape, shape)]
+        raise DataError(f"{path}: {key!r} has shape {sizes[0] or 'scalar'}; expected {sizes[1]}")
+    bad = int(values.size - np.isfinite(values).sum())
+    if bad:
+        raise DataError(
+            f"{path}: {key!r} holds {bad} NaN or infinite values; expected finite ones. "
+            "Fetch it again or remove it together with its partner"
+        )
+    return values
