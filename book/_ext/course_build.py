@@ -1,4 +1,4 @@
-"""Sphinx extension of this book: offline and quiet kernels, and a build that fails on warnings.
+"""Sphinx extension of this book: offline and quiet kernels, a build that fails on warnings.
 
 It is loaded through ``sphinx.local_extensions`` in ``_config.yml``, so that the plain command
 ``jupyter-book build .`` needs no flags. Notebook kernels inherit the environment set here.
@@ -20,8 +20,19 @@ def fail_on_warnings(app, exception):
         app.statuscode = 1
 
 
+def drop_thebe(app, pagename, templatename, context, doctree):
+    """Leave out the scripts of sphinx-thebe: the book has no live cells, and they load twice."""
+
+    def of_thebe(script):
+        body = (getattr(script, "attributes", None) or {}).get("body") or ""
+        return "thebe" in f"{getattr(script, 'filename', '')} {body}".lower()
+
+    context["script_files"] = [s for s in context.get("script_files", []) if not of_thebe(s)]
+
+
 def setup(app):
     for name, value in KERNEL_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    app.connect("html-page-context", drop_thebe, priority=900)
     app.connect("build-finished", fail_on_warnings)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
