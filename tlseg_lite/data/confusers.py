@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
 
+from tlseg_lite.data import slides
 from tlseg_lite.data.ground import Ground
 from tlseg_lite.data.terrain import noise, resize, smooth_noise, smoothstep
 
@@ -125,20 +127,37 @@ def quarry(rng: np.random.Generator, ground: Ground) -> None:
 
 
 def river(rng: np.random.Generator, ground: Ground) -> None:
-    """Water and gravel bars along the largest valley."""
-    gsd = ground.gsd
-    trunk = ground.wetness
-    threshold = np.quantile(trunk, rng.uniform(0.93, 0.975))
-    rough = noise(rng, ground.shape, 1.0, longest=40, shortest=1.5)
-    width = np.float32(rng.uniform(0.10, 0.22))
-    bed = smoothstep(trunk + 0.06 * rough, threshold - 0.02, threshold + width)
-    bar = smooth_noise(rng, ground.shape, max(10.0, 60 / gsd))
-    ground.paint(bed, "gravel", 1 + 0.10 * rough)
+    """Water and gravel bars along the largest stream of the picture."""
+    gsd, area = ground.gsd, ground.land.area.ravel()
+    starts = rng.choice(area.size, 60)
+    ways = ground.land.path(starts, 90)
+    pixels = ground.to_pixels(ways)
+    inside = ((pixels > 0) & (pixels < np.array(ground.shape))).all(-1)
+    best = int(np.argmax((inside * np.sqrt(area[ways])).sum(0)))
+    moving = np.append(True, np.diff(ways[:, best]) != 0)
+    line = ndimage.gaussian_filter1d(pixels[moving, best], 2.0, axis=0, mode="nearest")
+    if len(line) < 6:
+        return
+    t = np.linspace(0, len(line) - 1, 70)
+    line = np.stack([np.interp(t, np.arange(len(line)), line[:, k]) for k in (0, 1)], 1)
+    drained = np.interp(t, np.arange(moving.sum()), area[ways[moving, best]])
+    widest = rng.uniform(3, 11) if gsd < 3 else rng.uniform(18, 60)
+    half = 0.5 * widest / gsd * np.clip((drained / drained.max()) ** 0.35, 0.15, 1)
+    found = slides.body(slides.Slide(line, half, "river", 0.0, 0.0), ground.shape)
+    if found is None:
+        return
+    box, q, _, across = found
+    rough = noise(rng, q.shape, 1.0, longest=40, shortest=1.5)
+    bank = smooth_noise(rng, q.shape, max(6.0, 3 * half.max()))
+    bed = smoothstep(q + 0.25 * bank + 0.08 * rough, 1.15, 0.85) * min(1.0, 1.3 * half.max())
+    ground.paint(bed, "gravel", 0.95 + 0.10 * rough, box)
     if rng.random() < 0.7:
-        ground.paint(smoothstep(bed + 0.25 * bar, 0.75, 0.95) * 0.9, "water", 1 + 0.05 * rough)
-    ground.standing *= 1 - bed
-    ground.bare = np.maximum(ground.bare, bed)
-    ground.layers["river"] = bed
+        wet = smoothstep(np.abs(across + 0.5 * bank), 0.75, 0.45)
+        ground.paint(0.9 * bed * wet, "water", 1 + 0.05 * rough, box)
+    ground.standing[box] *= 1 - bed
+    ground.bare[box] = np.maximum(ground.bare[box], bed)
+    ground.layers["river"] = np.zeros(ground.shape, np.float32)
+    ground.layers["river"][box] = bed
 
 
 def pond(rng: np.random.Generator, ground: Ground) -> None:
@@ -190,7 +209,8 @@ def worn_patch(rng: np.random.Generator, ground: Ground) -> None:
     broad = smooth_noise(rng, ground.shape, max(10.0, max(ground.shape) * rng.uniform(0.08, 0.25)))
     rough = noise(rng, ground.shape, 1.0, longest=30, shortest=1.5)
     limit = np.quantile(broad, rng.uniform(0.88, 0.985))
-    alpha = smoothstep(broad + 0.25 * rough, limit, limit + 0.5) * rng.uniform(0.3, 0.95)
+    alpha = smoothstep(broad + (0.22 if ground.gsd < 3 else 0.1) * rough, limit, limit + rng.uniform(0.4, 1.2))
+    alpha = alpha * rng.uniform(0.3, 0.95)
     name = str(rng.choice(np.array(["soil", "soil2", "straw", "grass", "soil_tan", "crop"])))
     ground.paint(alpha, name, 1 + 0.10 * rough)
     ground.standing *= 1 - 0.8 * alpha
@@ -203,4 +223,4 @@ def clouds(rng: np.random.Generator, shape: tuple[int, int], amount: float) -> n
     span = max(shape)
     field = noise(rng, shape, 1.9, longest=span * rng.uniform(0.3, 0.7), shortest=1.5)
     limit = np.quantile(field, 1 - amount)
-    return smoothstep(field, limit - 0.1, limit + 0.8)
+    return smoothstep(field, limit - 0.3, limit + 1.2) * np.float32(rng.uniform(0.4, 0.95))

@@ -25,10 +25,12 @@ class Biome:
 
 def draw_biome(rng: np.random.Generator, style: str) -> Biome:
     """A random biome: mostly wooded hills, sometimes farmland, scrub or rocky ground."""
-    kind = rng.choice(4, p=[0.52, 0.2, 0.18, 0.1])
+    kind = rng.choice(4, p=[0.62, 0.14, 0.16, 0.08])
     forest = (1.6, 0.0, -0.4, -0.2)[kind] + rng.normal(0, 0.4)
     fields = (-1.4, 0.7, -0.9, -2.0)[kind] + rng.normal(0, 0.4)
-    rock = (-1.6, -1.6, -1.0, 0.2)[kind] + rng.normal(0, 0.3)
+    rock = (-2.4, -2.4, -1.8, -0.6)[kind] + rng.normal(0, 0.3)
+    if style == "landslide4sense":
+        forest, fields, rock = forest + 0.5, fields - 0.4, rock - 0.2
     return Biome(
         forest=forest,
         fields=fields,
@@ -68,7 +70,7 @@ def plant(rng: np.random.Generator, ground: Ground, biome: Biome) -> None:
     shape, gsd = ground.shape, ground.gsd
     span = max(shape)
     broad = smooth_noise(rng, shape, span * rng.uniform(0.25, 0.6))
-    medium = noise(rng, shape, 1.4, longest=span / 4, shortest=2.5)
+    medium = noise(rng, shape, 1.4, longest=span / 4, shortest=3.5)
     fine = noise(rng, shape, 0.5, longest=24, shortest=1.2)
     wet = (ground.wetness - ground.wetness.mean()) / (ground.wetness.std() + 1e-6)
     steep = (ground.slope - 28) / 12
@@ -94,8 +96,11 @@ def plant(rng: np.random.Generator, ground: Ground, biome: Biome) -> None:
 
     # forest where neither fields nor rock are
     free = 1 - np.maximum(ground.layers.get("fields", np.float32(0)), rock)
-    wooded = biome.forest + 0.8 * broad + 0.5 * medium + 0.35 * wet + 0.2 * steep
-    share = smoothstep(wooded, 0.15, 0.55) * free
+    wooded = biome.forest + 0.8 * broad + 0.4 * wet + 0.2 * steep
+    if gsd < 3:
+        share = smoothstep(wooded + 0.45 * medium, 0.15, 0.6) * free
+    else:
+        share = smoothstep(wooded + 0.3 * medium, -0.2, 0.9) * free
     if gsd < 3:
         tops = canopy(rng, shape, biome.crown / gsd)
         opening = smoothstep(tops + 0.10 * fine, 0.25 + 0.5 * biome.gaps, 0.05 + 0.5 * biome.gaps)

@@ -35,8 +35,8 @@ def draw_light(rng: np.random.Generator, style: str) -> Light:
         elevation = rng.uniform(32, 65)
     else:
         azimuth = rng.normal(np.radians(50), np.radians(22))
-        haze, elevation = rng.beta(1.2, 8.0), rng.uniform(28, 58)
-    cloud = rng.uniform(0.02, 0.22) if rng.random() < 0.07 else 0.0
+        haze, elevation = rng.beta(1.2, 8.0), rng.uniform(24, 48)
+    cloud = rng.uniform(0.02, 0.22) if rng.random() < 0.05 else 0.0
     return Light(float(azimuth), float(np.radians(elevation)), float(haze), float(cloud))
 
 

@@ -38,9 +38,9 @@ def width_profile(kind: str, t: np.ndarray) -> np.ndarray:
         return 0.42 + 0.58 * t**0.8
     if kind == "rock slide":
         return 1.0 - 0.55 * t
-    scar = 0.75 * np.exp(-(((t - 0.1) / 0.13) ** 2))
-    lobe = 0.68 * np.exp(-(((t - 0.95) / 0.16) ** 2))
-    return 0.32 + scar + lobe  # flow
+    scar = 0.34 * np.exp(-(((t - 0.05) / 0.22) ** 2))
+    lobe = 0.42 * np.exp(-(((t - 0.95) / 0.28) ** 2))
+    return 0.44 + scar + lobe  # flow
 
 
 def follow(rng: np.random.Generator, ground: Ground, head: int, length: float) -> np.ndarray:
@@ -89,8 +89,8 @@ def make_slide(
 ) -> Slide:
     """A slide of about ``area`` pixels from the cell ``head``."""
     kind = kind or KINDS[rng.choice(4, p=[0.32, 0.30, 0.20, 0.18])]
-    typical = {"slump": 1.5, "debris slide": 2.2, "flow": 4.6, "rock slide": 2.0}[kind]
-    ratio = np.clip(typical * np.exp(rng.normal(0, 0.35)), 1.05, 9)  # length : width
+    typical = {"slump": 1.5, "debris slide": 2.2, "flow": 4.6 if ground.gsd < 3 else 7.0, "rock slide": 2.0}[kind]
+    ratio = np.clip(typical * np.exp(rng.normal(0, 0.35)), 1.05, 14)  # length : width
     width = np.sqrt(area / (0.8 * ratio)) * 0.5
     length = max(2 * width * (ratio - 1), 0.6)
     path = follow(rng, ground, head, length)
@@ -100,7 +100,7 @@ def make_slide(
     run = np.hypot(*np.diff(path, axis=0).T).sum()
     drawn = 2 * np.mean(half) * run + np.pi * np.mean(half[[0, -1]] ** 2)
     half = half * np.clip(np.sqrt(area / max(drawn, 1e-3)), 0.6, 1.6)
-    depth = float(np.clip(0.12 * np.sqrt(area) * ground.gsd * np.exp(rng.normal(0, 0.4)), 0.3, 25))
+    depth = float(np.clip(0.06 * np.sqrt(area) * ground.gsd * np.exp(rng.normal(0, 0.4)), 0.3, 25))
     return Slide(path, half, kind, float(age), depth)
 
 
@@ -150,8 +150,9 @@ def apply(rng: np.random.Generator, ground: Ground, slide: Slide, fresh: bool = 
     box, q, s, across = found
     shape, fine_scale = q.shape, ground.gsd < 3
     radius = float(slide.half_width.max())
-    edge = smooth_noise(rng, shape, max(3.0, 1.1 * radius)) if radius > 2.5 else 0.0
-    outline = q + np.float32(0.14) * edge
+    edge = smooth_noise(rng, shape, max(3.0, 1.1 * radius)) if radius > 1.5 else 0.0
+    wavy = rng.uniform(0.08, 0.24) if fine_scale else rng.uniform(0.15, 0.4)
+    outline = q + np.float32(wavy) * edge
     rough = noise(rng, shape, 0.9, longest=max(6.0, 2 * radius), shortest=1.3)
     blotch = noise(rng, shape, 1.8, longest=max(8.0, 1.5 * radius), shortest=2.0)
     softness = np.float32(np.clip(0.8 / max(radius, 1), 0.06, 0.5))
@@ -185,7 +186,7 @@ def apply(rng: np.random.Generator, ground: Ground, slide: Slide, fresh: bool = 
     blocky = np.float32(rng.uniform(0.02, 0.14))
     texture = 1 + streaky * streak * (1.1 - deposit) + blocky * rough * (0.5 + deposit)
     texture += np.float32(rng.uniform(0.02, 0.10)) * blotch
-    tone = np.float32(np.exp(rng.normal(0.0, 0.22) - 0.18 * slide.age))
+    tone = np.float32(np.exp(rng.normal(0.10, 0.2) - 0.18 * slide.age))
     head = np.float32(1 + rng.normal(0.05, 0.10)) * scar + (1 - scar)
     toe = np.float32(1 + rng.normal(-0.04, 0.10)) * deposit + (1 - deposit)
     texture = np.clip(texture * tone * head * toe, 0.3, 1.8)
@@ -204,5 +205,4 @@ def apply(rng: np.random.Generator, ground: Ground, slide: Slide, fresh: bool = 
         ground.standing[box] += inside * (blocks * (1 - green) + bushes)
     ground.bare[box] = np.maximum(ground.bare[box] * (1 - inside), open_ground)
     if fresh:
-        smooth = ndimage.gaussian_filter(ragged, 1.0) if radius > 4 else ragged
-        ground.label[box] |= smooth < 1 + 0.04
+        ground.label[box] |= outline < 1.04

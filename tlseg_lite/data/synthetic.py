@@ -37,26 +37,24 @@ class Scene:
 
 def _ground(rng: np.random.Generator, style: str, shape: tuple[int, int]) -> Ground:
     gsd = GSD[style] if style == "bijie" else GSD[style] * 128 / max(shape)
-    cells = 44 if style == "bijie" else 76
+    cells = 40 if style == "bijie" else 60
     full = [s * (1 + 2 * MARGIN) for s in shape]
     cell_px = max(full) / cells
     grid = tuple(max(12, int(np.ceil(s / cell_px))) for s in full)
     cell = cell_px * gsd
     if style == "bijie":
-        settings = dict(
-            relief=rng.uniform(0.05, 0.16), steepest=rng.uniform(0.35, 0.9), tilt=rng.uniform(2, 5)
-        )
+        settings = dict(relief=rng.uniform(0.04, 0.12), steepest=rng.uniform(0.35, 0.85))
+        settings.update(tilt=rng.uniform(2, 5), roughness=rng.uniform(1.6, 2.2), creep=1.3)
     else:
-        settings = dict(
-            relief=rng.uniform(0.28, 0.62), steepest=rng.uniform(0.5, 0.95), tilt=rng.uniform(0, 1)
-        )
+        settings = dict(relief=rng.uniform(0.4, 0.9), steepest=rng.uniform(0.55, 1.05))
+        settings.update(tilt=rng.uniform(0, 1), roughness=rng.uniform(2.2, 3.2), creep=1.4)
     land = terrain.landscape(rng, grid, cell, **settings)
     big = tuple(round(g * cell_px) for g in grid)
     cut = [slice(round(MARGIN * s), round(MARGIN * s) + s) for s in shape]
     origin = tuple(c.start / cell_px for c in cut)
     height = terrain.resize(land.height, big)[cut[0], cut[1]].copy()
     rough = terrain.noise(rng, shape, 2.0, longest=max(shape) / 3, shortest=3.0)
-    height += rough * np.float32(rng.uniform(0.004, 0.012) * max(shape) * gsd)
+    height += rough * np.float32(rng.uniform(0.003, 0.009) * max(shape) * gsd)
     area = np.log10(terrain.resize(np.maximum(land.area, 1.0), big, smooth=False))
     channels = 3 if style == "bijie" else 12
     table = RGB if style == "bijie" else SENTINEL
@@ -118,24 +116,29 @@ def _plan_landslide4sense(
     plan = []
     z = ground.land.height
     steep = terrain.slope_of(z, ground.land.cell)
-    cluster = np.exp(1.1 * terrain.smooth_noise(rng, z.shape, 24))
+    cluster = np.exp(1.8 * terrain.smooth_noise(rng, z.shape, 20))
     hollow = 1 / (1 + ground.land.area / 4e4)
     weight = (np.clip(steep - 12, 0.01, 30) ** 2 * cluster * hollow).ravel()
     weight /= weight.sum()
-    labelled = 0 if rng.random() < 0.36 else 1 + rng.negative_binomial(1.1, 0.12)
-    vague = rng.negative_binomial(1.0, 0.12)
-    labelled, vague = min(labelled, 40), min(vague, 24)
-    age = rng.beta(0.8, 2.6)
-    for k in range(labelled + vague):
-        mapped = k < labelled
-        size = 5.0 * (1 - rng.random()) ** (-1 / 0.92)
-        area = float(np.clip(size, 5, 900) if mapped else np.clip(0.45 * size, 1.5, 9)) * scale
-        head = int(rng.choice(weight.size, p=weight))
+    mapped = 0 if rng.random() < 0.36 else 1 + min(rng.negative_binomial(1.2, 0.16), 30)
+    vague = min(rng.negative_binomial(1.0, 0.12), 24)
+    age = rng.beta(0.7, 3.2)
+    grid = np.stack(np.divmod(np.arange(weight.size), z.shape[1]), 1)
+    for k in range(mapped + vague):
+        size = 9.0 * (1 - rng.random()) ** (-1 / 0.95)
+        size = np.clip(size, 9, 1000) if k < mapped else np.clip(0.4 * size, 3, 14)
+        heads = [int(rng.choice(weight.size, p=weight))]
+        if size > 50:  # large ones have several heads that join in one hollow
+            away = np.hypot(*(grid - grid[heads[0]]).T)
+            close = weight * (away < 0.9 * np.sqrt(size) * ground.gsd / ground.land.cell)
+            if close.sum() > 0:
+                heads += list(rng.choice(weight.size, rng.integers(1, 4), p=close / close.sum()))
+        parts = rng.dirichlet(np.full(len(heads), 2.0)) if len(heads) > 1 else [1.0]
         own = float(np.clip(age + rng.normal(0, 0.15), 0, 1))
-        kind = ("flow", "debris slide", "rock slide", "slump")[
-            rng.choice(4, p=[0.5, 0.3, 0.1, 0.1])
-        ]
-        plan.append((slides.make_slide(rng, ground, head, area, own, kind), mapped))
+        for head, part in zip(heads, parts, strict=True):
+            kind = slides.KINDS[rng.choice(4, p=[0.07, 0.28, 0.55, 0.10])]
+            area = float(size * part * scale)
+            plan.append((slides.make_slide(rng, ground, int(head), area, own, kind), k < mapped))
     return plan
 
 
@@ -143,8 +146,8 @@ def _people_and_rivers(rng: np.random.Generator, ground: Ground, style: str, lat
     """The look-alikes: those that slides may bury first, those built afterwards later."""
     fine = style == "bijie"
     chance = {
-        "worn_patch": (0.55, 0.6),
-        "river": (0.10, 0.45),
+        "worn_patch": (0.5, 0.35),
+        "river": (0.12, 0.5),
         "pond": (0.06, 0.05),
         "bare_field": (0.40, 0.35),
         "quarry": (0.12, 0.12),

@@ -102,52 +102,28 @@ def _edges(h: int, w: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return i, j, d
 
 
-def lowest_way_out(height: np.ndarray, outlets: np.ndarray) -> np.ndarray:
-    """Downstream neighbour of every cell when all water leaves by the outlets.
+def drain(height: np.ndarray, outlets: np.ndarray, wander: np.ndarray) -> np.ndarray:
+    """Downstream neighbour of every cell: D8 steepest descent, and out of pits over the lowest pass.
 
-    A minimum spanning tree whose links cost the height of their higher end is the set of lowest
-    ways out, over the lowest pass of any pit. height (h, w); outlets bool (h, w). Returns
-    int64 (h * w,): flat index of the next cell, ``h * w`` ("outside") for an outlet.
+    Both come out of one minimum spanning tree. A link costs the height of its higher end, less a
+    part of its slope: the cheapest link of a cell leads down its steepest side, and where there
+    is no way down, the tree crosses the lowest pass. height (h, w) in metres; outlets bool
+    (h, w); ``wander`` (links,) near 1 varies the slopes, so that rivers do not follow the grid.
+    Returns int64 (h * w,): flat index of the next cell, ``h * w`` ("outside") for an outlet.
     """
     h, w = height.shape
     n = h * w
-    i, j, _ = _edges(h, w)
+    i, j, length = _edges(h, w)
     z = height.ravel() - height.min() + 1.0  # a stored zero would mean "no link"
+    cost = np.maximum(z[i], z[j]) - 0.5 * np.abs(z[i] - z[j]) / length * wander
     out = np.flatnonzero(outlets.ravel())
     rows, columns = np.concatenate([i, np.full(out.size, n)]), np.concatenate([j, out])
-    cost = np.concatenate([np.maximum(z[i], z[j]), np.full(out.size, 0.5)])
-    graph = sparse.csr_matrix((cost, (rows, columns)), shape=(n + 1, n + 1))
+    graph = sparse.csr_matrix(
+        (np.concatenate([cost, np.full(out.size, 0.1)]), (rows, columns)), shape=(n + 1, n + 1)
+    )
     tree = csgraph.minimum_spanning_tree(graph)
     _, before = csgraph.breadth_first_order(tree, n, directed=False)
     return before[:n].astype(np.int64)
-
-
-def steepest_descent(
-    height: np.ndarray, outlets: np.ndarray, fallback: np.ndarray, wander: np.ndarray | None = None
-) -> np.ndarray:
-    """D8: the neighbour down the steepest slope; a pit keeps its ``fallback``.
-
-    ``wander`` (8, h, w), near 1, multiplies the slopes, so that rivers do not follow the grid.
-    """
-    h, w = height.shape
-    padded = np.pad(height, 1, constant_values=np.inf)
-    best = np.zeros((h, w))
-    target = fallback.reshape(h, w).copy()
-    index = np.arange(h * w).reshape(h, w)
-    k = 0
-    for dy in (-1, 0, 1):
-        for dx in (-1, 0, 1):
-            if dy == dx == 0:
-                continue
-            slope = (height - padded[1 + dy : 1 + dy + h, 1 + dx : 1 + dx + w]) / np.hypot(dy, dx)
-            if wander is not None:
-                slope = slope * wander[k]
-            k += 1
-            better = slope > best
-            best[better] = slope[better]
-            target[better] = (index + dy * w + dx)[better]
-    target[outlets] = h * w
-    return target.ravel()
 
 
 def accumulate(downstream: np.ndarray, amount: np.ndarray | float = 1.0) -> np.ndarray:
@@ -207,53 +183,37 @@ def landscape(
     concavity: float = 0.42,
     steepest: float = 0.9,
     tilt: float = 1.0,
+    roughness: float = 1.5,
+    creep: float = 1.0,
     rounds: int = 3,
 ) -> Landscape:
     """A mountain landscape in equilibrium with its rivers.
 
     cell in metres; ``relief`` is the slope (m/m) of a channel that drains one hectare;
     ``steepest`` the threshold slope; ``tilt`` the strength of the regional slope that decides
-    where water leaves (0: any edge; large: one side).
+    where water leaves (0: any edge; large: one side); ``roughness`` the spectral exponent of the
+    surface on which the first rivers form; ``creep`` (cells) rounds the divides.
     """
     h, w = shape
     angle = rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[:h, :w] / max(h, w)
-    start = noise(rng, shape, 1.3) + 4 * tilt * (np.cos(angle) * x + np.sin(angle) * y)
+    height = noise(rng, shape, roughness) + 4 * tilt * (np.cos(angle) * x + np.sin(angle) * y)
     edge = np.ones(shape, bool)
     edge[1:-1, 1:-1] = False
-    outlets = edge & (start <= np.quantile(start[edge], rng.uniform(0.25, 0.5)))
-    hardness = np.exp(0.35 * noise(rng, shape, 1.2))
-    wander = rng.uniform(0.55, 1.0, (8, h, w))
-    step = np.full(h * w, 1.0)
-    down = lowest_way_out(start, outlets)
-    height = start
-    for k in range(rounds):
+    outlets = edge & (height <= np.quantile(height[edge], rng.uniform(0.25, 0.5)))
+    hardness = np.exp(0.3 * noise(rng, shape, 1.4)).ravel()
+    wander = rng.uniform(0.5, 1.0, _edges(h, w)[0].size)
+    for _ in range(rounds):
+        down = drain(height, outlets, wander)
         area = accumulate(down) * cell**2
-        inside = down < h * w
-        step = np.ones(h * w)
-        here = np.flatnonzero(inside)
+        here = np.flatnonzero(down < h * w)
         away = np.abs(down[here] - here)
-        step[here] = np.where((away == 1) | (away == w), 1.0, np.sqrt(2))
         slope = relief * (area / 1e4) ** -concavity
-        slope = slope / (1 + (slope / steepest) ** 4) ** 0.25 * hardness.ravel()
-        height = descend(down, np.where(inside, slope * step * cell, 0.0)).reshape(shape)
-        if k < rounds - 1:
-            # a little creep rounds the divides before the rivers are drawn anew
-            height = ndimage.gaussian_filter(height, 0.6)
-            down = steepest_descent(height, outlets, down, wander)
-            if (accumulate_cycles(down)).any():
-                down = lowest_way_out(height, outlets)
-    area = (accumulate(down) * cell**2).reshape(shape)
-    return Landscape(ndimage.gaussian_filter(height, 0.7), down, area, cell)
-
-
-def accumulate_cycles(downstream: np.ndarray) -> np.ndarray:
-    """True for cells whose way down never leaves the grid (a pit with a circular fallback)."""
-    n = downstream.size
-    way = np.append(downstream, n)
-    for _ in range(int(np.ceil(np.log2(n))) + 1):
-        way = way[way]
-    return way[:n] < n
+        slope = slope / (1 + (slope / steepest) ** 4) ** 0.25 * hardness
+        drop = np.zeros(h * w)
+        drop[here] = slope[here] * cell * np.where((away == 1) | (away == w), 1.0, np.sqrt(2))
+        height = ndimage.gaussian_filter(descend(down, drop).reshape(shape), creep)
+    return Landscape(height, down, area.reshape(shape), cell)
 
 
 # ------------------------------------------------------------------------------------- light
