@@ -61,15 +61,25 @@ class Baseline(nn.Module):
 
     Attributes:
         name, encoder_name: what it is, for example ``"unet"``, ``"resnet18"``.
+        encoder_weights: what the encoder started from: None (random), ``"imagenet"`` or the name
+            of a file.
         net: the network itself; ``net.encoder`` is its encoder.
     """
 
-    def __init__(self, net: nn.Module, *, name: str, encoder_name: str, image_size: int):
+    def __init__(
+        self,
+        net: nn.Module,
+        *,
+        name: str,
+        encoder_name: str,
+        image_size: int,
+    ):
         super().__init__()
         self.net = net
         self.name = name
         self.encoder_name = encoder_name
         self.image_size = image_size
+        self.encoder_weights: str | None = None  # set by what loads them
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
         for module in net.modules():
@@ -107,6 +117,7 @@ class Baseline(nn.Module):
             "model": "Baseline",
             "name": self.name,
             "encoder": self.encoder_name,
+            "encoder_weights": self.encoder_weights,
             "image_size": self.image_size,
         }
 
@@ -128,6 +139,7 @@ class Baseline(nn.Module):
             about["name"], encoder=about["encoder"], image_size=about["image_size"]
         )
         model.load_trained_state(tensors, path)
+        model.encoder_weights = about.get("encoder_weights")
         return model.eval()
 
 
@@ -196,6 +208,7 @@ def build_baseline(
     model = Baseline(net, name=name, encoder_name=encoder, image_size=image_size)
     if path is not None:
         _load_encoder(model, path)
+    model.encoder_weights = "imagenet" if imagenet else path and path.name
     return model
 
 
