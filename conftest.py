@@ -6,7 +6,7 @@ import pytest
 
 os.environ.setdefault("TLSEG_OFFLINE", "1")  # no test touches the network
 os.environ.setdefault("OMP_NUM_THREADS", "2")
-os.environ.setdefault("TQDM_DISABLE", "1")  # no progress bars in outputs that are compared
+os.environ.setdefault("TLSEG_PROGRESS", "0")  # no progress bars in outputs
 os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # no debugger remark per kernel
 
 

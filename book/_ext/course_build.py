@@ -9,7 +9,8 @@ import os
 # Only defaults: whatever the caller has set stays.
 KERNEL_ENVIRONMENT = {
     "TLSEG_OFFLINE": "1",  # a book build never touches the network
-    "TQDM_DISABLE": "1",  # no progress bars in the pages
+    "TLSEG_PROGRESS": "0",  # no progress bars of the course in the pages ...
+    "TQDM_DISABLE": "1",  # ... and none of libraries
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # no debugger remark when a kernel starts
 }
 
