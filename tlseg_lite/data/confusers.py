@@ -209,7 +209,9 @@ def worn_patch(rng: np.random.Generator, ground: Ground) -> None:
     broad = smooth_noise(rng, ground.shape, max(10.0, max(ground.shape) * rng.uniform(0.08, 0.25)))
     rough = noise(rng, ground.shape, 1.0, longest=30, shortest=1.5)
     limit = np.quantile(broad, rng.uniform(0.88, 0.985))
-    alpha = smoothstep(broad + (0.22 if ground.gsd < 3 else 0.1) * rough, limit, limit + rng.uniform(0.4, 1.2))
+    alpha = smoothstep(
+        broad + (0.22 if ground.gsd < 3 else 0.1) * rough, limit, limit + rng.uniform(0.4, 1.2)
+    )
     alpha = alpha * rng.uniform(0.3, 0.95)
     name = str(rng.choice(np.array(["soil", "soil2", "straw", "grass", "soil_tan", "crop"])))
     ground.paint(alpha, name, 1 + 0.10 * rough)

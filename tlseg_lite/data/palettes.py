@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from tlseg_lite.data.landslide4sense import BANDS
+
 # Display colours of a stretched 0.8 m picture in full sunlight, RGB in 0..1.
 RGB = {
     "forest": (0.215, 0.335, 0.235),
@@ -66,24 +68,7 @@ THROUGH = np.array([0.80, 0.86, 0.92, 0.95, 0.96, 0.97, 0.98, 0.98, 0.42, 2e-4, 
 DIFFUSE = np.array([0.48, 0.42, 0.33, 0.26, 0.22, 0.18, 0.16, 0.15, 0.14, 0.5, 0.10, 0.08])
 
 # Landslide4Sense stores raw band / divisor; the last two are slope (degrees) and elevation (m).
-DIVISORS = np.array(
-    [
-        1111.812,
-        824.632,
-        663.416,
-        445.173,
-        645.858,
-        1547.735,
-        1960.444,
-        1941.322,
-        674.076,
-        9.048,
-        1113.983,
-        519.904,
-        20.292,
-        772.831,
-    ]
-)
+DIVISORS = np.array([band.divisor for band in BANDS])
 
 SOILS = [name for name in RGB if name.startswith("soil_")]
 # how often each soil is the scene's main one, in the order of SOILS

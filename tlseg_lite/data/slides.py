@@ -89,7 +89,12 @@ def make_slide(
 ) -> Slide:
     """A slide of about ``area`` pixels from the cell ``head``."""
     kind = kind or KINDS[rng.choice(4, p=[0.32, 0.30, 0.20, 0.18])]
-    typical = {"slump": 1.5, "debris slide": 2.2, "flow": 4.6 if ground.gsd < 3 else 7.0, "rock slide": 2.0}[kind]
+    typical = {
+        "slump": 1.5,
+        "debris slide": 2.2,
+        "flow": 4.6 if ground.gsd < 3 else 5.5,
+        "rock slide": 2.0,
+    }[kind]
     ratio = np.clip(typical * np.exp(rng.normal(0, 0.35)), 1.05, 14)  # length : width
     width = np.sqrt(area / (0.8 * ratio)) * 0.5
     length = max(2 * width * (ratio - 1), 0.6)
@@ -99,7 +104,7 @@ def make_slide(
     half = width * width_profile(kind, t) * wobble
     run = np.hypot(*np.diff(path, axis=0).T).sum()
     drawn = 2 * np.mean(half) * run + np.pi * np.mean(half[[0, -1]] ** 2)
-    half = half * np.clip(np.sqrt(area / max(drawn, 1e-3)), 0.6, 1.6)
+    half = half * np.clip(np.sqrt(area / max(drawn, 1e-3)), 0.6, 1.2)
     depth = float(np.clip(0.06 * np.sqrt(area) * ground.gsd * np.exp(rng.normal(0, 0.4)), 0.3, 25))
     return Slide(path, half, kind, float(age), depth)
 
@@ -186,7 +191,7 @@ def apply(rng: np.random.Generator, ground: Ground, slide: Slide, fresh: bool = 
     blocky = np.float32(rng.uniform(0.02, 0.14))
     texture = 1 + streaky * streak * (1.1 - deposit) + blocky * rough * (0.5 + deposit)
     texture += np.float32(rng.uniform(0.02, 0.10)) * blotch
-    tone = np.float32(np.exp(rng.normal(0.10, 0.2) - 0.18 * slide.age))
+    tone = np.float32(np.exp(rng.normal(0.14 if fine_scale else 0.2, 0.18) - 0.18 * slide.age))
     head = np.float32(1 + rng.normal(0.05, 0.10)) * scar + (1 - scar)
     toe = np.float32(1 + rng.normal(-0.04, 0.10)) * deposit + (1 - deposit)
     texture = np.clip(texture * tone * head * toe, 0.3, 1.8)
@@ -194,7 +199,7 @@ def apply(rng: np.random.Generator, ground: Ground, slide: Slide, fresh: bool = 
     ground.standing[box] *= 1 - inside
     soil = ground.palette["soil"] * np.exp(rng.normal(0, 0.07, ground.palette["soil"].shape))
     low = rng.choice(np.array(["soil", "soil2", "soil2", "gravel", "rock"]))
-    cover = np.float32(rng.uniform(0.75, 1.0))
+    cover = np.float32(rng.uniform(0.8, 1.0))
     ground.paint(cover * inside, soil, texture, box)
     ground.paint(cover * inside * deposit * rng.uniform(0.2, 0.9), low, texture, box)
     ground.paint(inside * green, "grass", 0.9 + 0.12 * rough, box)

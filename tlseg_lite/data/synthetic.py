@@ -117,18 +117,20 @@ def _plan_landslide4sense(
     z = ground.land.height
     steep = terrain.slope_of(z, ground.land.cell)
     cluster = np.exp(1.8 * terrain.smooth_noise(rng, z.shape, 20))
-    hollow = 1 / (1 + ground.land.area / 4e4)
-    weight = (np.clip(steep - 12, 0.01, 30) ** 2 * cluster * hollow).ravel()
+    hollow = 1 / np.sqrt(1 + ground.land.area / 4e4)
+    grid = np.stack(np.divmod(np.arange(z.size), z.shape[1]), 1)
+    spot = ground.to_pixels(np.arange(z.size)) / max(ground.shape)
+    seen = ((spot > -0.04) & (spot < 1.04)).all(1)  # elsewhere they would hardly show
+    weight = (np.clip(steep - 12, 0.01, 30) ** 2 * cluster * hollow).ravel() * seen
     weight /= weight.sum()
     mapped = 0 if rng.random() < 0.36 else 1 + min(rng.negative_binomial(1.2, 0.16), 30)
     vague = min(rng.negative_binomial(1.0, 0.12), 24)
     age = rng.beta(0.7, 3.2)
-    grid = np.stack(np.divmod(np.arange(weight.size), z.shape[1]), 1)
     for k in range(mapped + vague):
-        size = 9.0 * (1 - rng.random()) ** (-1 / 0.95)
-        size = np.clip(size, 9, 1000) if k < mapped else np.clip(0.4 * size, 3, 14)
+        size = 14.0 * (1 - rng.random()) ** (-1 / 0.9)
+        size = np.clip(size, 14, 1300) if k < mapped else np.clip(0.3 * size, 3, 16)
         heads = [int(rng.choice(weight.size, p=weight))]
-        if size > 50:  # large ones have several heads that join in one hollow
+        if size > 60:  # large ones have several heads that join in one hollow
             away = np.hypot(*(grid - grid[heads[0]]).T)
             close = weight * (away < 0.9 * np.sqrt(size) * ground.gsd / ground.land.cell)
             if close.sum() > 0:
@@ -247,7 +249,10 @@ class SyntheticLandslides(Dataset):
 
     def __getitem__(self, i: int) -> dict:
         i = range(self.n)[i]
-        scene = self.scene(i)
+        return self.finish(self.scene(i), i)
+
+    def finish(self, scene: Scene, i: int) -> dict:
+        """The dataset's item from a scene: brought to ``size`` as a reader would do it."""
         image = torch.from_numpy(np.ascontiguousarray(scene.image))
         mask = torch.from_numpy(scene.label[None].astype(np.float32))
         if self.size is not None and image.shape[-2:] != (self.size, self.size):

@@ -103,7 +103,7 @@ def _edges(h: int, w: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def drain(height: np.ndarray, outlets: np.ndarray, wander: np.ndarray) -> np.ndarray:
-    """Downstream neighbour of every cell: D8 steepest descent, and out of pits over the lowest pass.
+    """Downstream neighbour of every cell: D8, and out of pits over the lowest pass.
 
     Both come out of one minimum spanning tree. A link costs the height of its higher end, less a
     part of its slope: the cheapest link of a cell leads down its steepest side, and where there
