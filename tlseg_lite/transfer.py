@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 CONNECT_SECONDS, ANSWER_SECONDS, READ_SECONDS = 5, 8, 30
 CONNECT_TRIES, TRANSFER_TRIES = 2, 5
+CHUNK = 1 << 16  # bytes; an interruption loses at most one chunk
 PAUSE_SECONDS = 0.5  # before the second try; doubled before each further one
 
 
@@ -169,7 +170,7 @@ class ResumingDownloader:
             ) as shown,
             open(self.part, "ab" if have else "wb") as file,
         ):
-            for chunk in response.iter_content(1 << 20):
+            for chunk in response.iter_content(CHUNK):
                 file.write(chunk)
                 shown.update(len(chunk))
                 if file.tell() > self.remote.size:

@@ -70,7 +70,10 @@ def course_samples(name: str, n: int = 20) -> Dataset:
         from tlseg_lite.data.synthetic import SyntheticLandslides
 
         scenes = SyntheticLandslides(n, style=name)
-        source = f"{n} synthetic landslides in the style of {TITLES[name]} (no real samples: {error.reason})"
+        source = (
+            f"{n} synthetic landslides in the style of {TITLES[name]} "
+            f"(no real samples: {error.reason})"
+        )
         return Subset(scenes, range(n), source)
     return real if n >= len(real) else Subset(real, range(n))
 
