@@ -142,34 +142,9 @@ class ConfusionMatrix:
         Raises:
             ValueError: it holds no pixel.
         """
-        tp, fp, fn, tn = counts = self.counts()
-        total = _total(counts)
-        no_slide, no_ground = not tp + fp + fn, not tn + fn + fp
-        slide_p, slide_r = _ratio(tp, tp + fp, no_slide), _ratio(tp, tp + fn, no_slide)
-        ground_p, ground_r = _ratio(tn, tn + fn, no_ground), _ratio(tn, tn + fp, no_ground)
-        slide_f1 = _ratio(2 * tp, 2 * tp + fp + fn, no_slide)
-        ground_f1 = _ratio(2 * tn, 2 * tn + fp + fn, no_ground)
-        slide_iou = _ratio(tp, tp + fp + fn, no_slide)
-        ground_iou = _ratio(tn, tn + fp + fn, no_ground)
-        precision, recall = (slide_p + ground_p) / 2, (slide_r + ground_r) / 2
-        return Scores(
-            precision=precision,
-            recall=recall,
-            f1=_ratio(2 * precision * recall, precision + recall, False),
-            oa=(tp + tn) / total,
-            miou=(slide_iou + ground_iou) / 2,
-            landslide_iou=slide_iou,
-            background_iou=ground_iou,
-            landslide_f1=slide_f1,
-            landslide_precision=slide_p,
-            landslide_recall=slide_r,
-            background_f1=ground_f1,
-            background_precision=ground_p,
-            background_recall=ground_r,
-            f1_mean_of_classes=(slide_f1 + ground_f1) / 2,
-            landslide_share=(tp + fn) / total,
-            confusion=self,
-        )
+        counts = self.counts()
+        _total(counts)
+        return Scores(**score_values(*counts), confusion=self)
 
 
 def _total(counts: tuple[float, ...]) -> float:
@@ -182,6 +157,36 @@ def _total(counts: tuple[float, ...]) -> float:
             "Add a prediction first, and check that the valid mask is not zero everywhere"
         )
     return total
+
+
+def score_values(tp: float, fp: float, fn: float, tn: float) -> dict[str, float]:
+    """The numbers of ``Scores`` by name, from four numbers that are known to be valid."""
+    no_slide, no_ground = not tp + fp + fn, not tn + fn + fp
+    slide_p, slide_r = _ratio(tp, tp + fp, no_slide), _ratio(tp, tp + fn, no_slide)
+    ground_p, ground_r = _ratio(tn, tn + fn, no_ground), _ratio(tn, tn + fp, no_ground)
+    slide_f1 = _ratio(2 * tp, 2 * tp + fp + fn, no_slide)
+    ground_f1 = _ratio(2 * tn, 2 * tn + fp + fn, no_ground)
+    slide_iou = _ratio(tp, tp + fp + fn, no_slide)
+    ground_iou = _ratio(tn, tn + fp + fn, no_ground)
+    precision, recall = (slide_p + ground_p) / 2, (slide_r + ground_r) / 2
+    total = tp + fp + fn + tn
+    return {
+        "precision": precision,
+        "recall": recall,
+        "f1": _ratio(2 * precision * recall, precision + recall, False),
+        "oa": (tp + tn) / total,
+        "miou": (slide_iou + ground_iou) / 2,
+        "landslide_iou": slide_iou,
+        "background_iou": ground_iou,
+        "landslide_f1": slide_f1,
+        "landslide_precision": slide_p,
+        "landslide_recall": slide_r,
+        "background_f1": ground_f1,
+        "background_precision": ground_p,
+        "background_recall": ground_r,
+        "f1_mean_of_classes": (slide_f1 + ground_f1) / 2,
+        "landslide_share": (tp + fn) / total,
+    }
 
 
 @dataclass(frozen=True, repr=False)
