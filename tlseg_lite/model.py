@@ -14,6 +14,7 @@ from torch import nn
 from tlseg_lite.atl import ATLConfig, build_adapters
 from tlseg_lite.encoder import encode
 from tlseg_lite.files import read_tensors, write_tensors
+from tlseg_lite.lora import LoRAConfig, lora_parameters, with_lora
 from tlseg_lite.sam import CheckpointError, build_sam, load_sam
 
 if TYPE_CHECKING:
@@ -29,20 +30,21 @@ class TransLandSeg(nn.Module):
 
     Args:
         sam: from `load_sam`.
-        config: an `ATLConfig`, for example ``DESIGNS["TransLandSeg"]``; None: no adapters, only
-            the decoder trains.
+        config: an `ATLConfig`, for example ``DESIGNS["TransLandSeg"]``; a `LoRAConfig`: LoRA on
+            the attention instead; None: no adapters, only the decoder trains.
         seed: of the adapters' random initial weights.
         tune_encoder: train a copy of the whole encoder as well (full fine-tuning).
 
     Raises:
         TypeError: `sam` or `config` is something else.
         ValueError: the configuration does not fit this encoder.
+        ImportError: LoRA without the package `peft`.
     """
 
     def __init__(
         self,
         sam: Sam,
-        config: ATLConfig | None,
+        config: ATLConfig | LoRAConfig | None,
         *,
         seed: int = 0,
         tune_encoder: bool = False,
@@ -52,20 +54,26 @@ class TransLandSeg(nn.Module):
             raise TypeError(
                 f"sam is a {type(sam).__name__}; expected the model that load_sam returns"
             )
-        if config is not None and not isinstance(config, ATLConfig):
+        if config is not None and not isinstance(config, (ATLConfig, LoRAConfig)):
             raise TypeError(
                 f"config is a {type(config).__name__}; expected an ATLConfig, such as "
-                'DESIGNS["TransLandSeg"], or None'
+                'DESIGNS["TransLandSeg"], a LoRAConfig, or None'
             )
+        lora = isinstance(config, LoRAConfig)
+        if lora and tune_encoder:
+            raise ValueError("LoRA keeps the encoder frozen: leave out tune_encoder or the LoRA")
         self.config = config
         self.variant = sam.variant
         self.backbone = getattr(sam, "origin", {"weights": "unknown"})
         self.image_size = sam.image_encoder.img_size
         self.tune_encoder = tune_encoder
         encoder = copy.deepcopy(sam.image_encoder) if tune_encoder else sam.image_encoder
-        self.image_encoder = encoder.requires_grad_(tune_encoder)
-        width, depth = encoder.pos_embed.shape[-1], len(encoder.blocks)
-        self.adapters = None if config is None else build_adapters(width, depth, config, seed=seed)
+        encoder.requires_grad_(tune_encoder)
+        self.image_encoder = with_lora(encoder, config, seed=seed) if lora else encoder
+        self.adapters = None
+        if isinstance(config, ATLConfig):
+            width, depth = encoder.pos_embed.shape[-1], len(encoder.blocks)
+            self.adapters = build_adapters(width, depth, config, seed=seed)
         self.mask_decoder = copy.deepcopy(sam.mask_decoder).requires_grad_(True)
         self.no_mask_embed = copy.deepcopy(sam.prompt_encoder.no_mask_embed).requires_grad_(True)
         self.position_encoding = copy.deepcopy(sam.prompt_encoder.pe_layer)
@@ -183,8 +191,7 @@ class TransLandSeg(nn.Module):
                 f"{path} was trained on other weights of {about['variant']} "
                 f"({about['backbone']}) than those of sam ({sam.origin})"
             )
-        config = None if about["config"] is None else ATLConfig(**about["config"])
-        model = cls(sam, config, tune_encoder=about["tune_encoder"])
+        model = cls(sam, _config(about["config"]), tune_encoder=about["tune_encoder"])
         model.load_trained_state(tensors, path)
         return model.eval()
 
@@ -200,6 +207,12 @@ def load_model(path: str | Path, sam: Sam | None = None) -> nn.Module:
     from tlseg_lite.baselines import Baseline
 
     return Baseline.load(path)
+
+
+def _config(values: dict[str, Any] | None) -> ATLConfig | LoRAConfig | None:
+    if values is None:
+        return None
+    return LoRAConfig.from_dict(values) if "rank" in values else ATLConfig(**values)
 
 
 def _backbone(about: dict[str, Any], path: str | Path) -> Sam:
@@ -244,23 +257,26 @@ def count_parameters(model: nn.Module) -> ParameterCounts:
         return 0 if module is None else sum(p.numel() for p in module.parameters())
 
     parameters = list(model.parameters())
+    lora = lora_parameters(model)
     return ParameterCounts(
         total=sum(p.numel() for p in parameters),
         trainable=sum(p.numel() for p in parameters if p.requires_grad),
-        adapters=size("adapters"),
+        adapters=size("adapters") + lora,
         decoder=size("mask_decoder"),
         no_mask=size("no_mask_embed"),
-        encoder=size("image_encoder"),
+        encoder=size("image_encoder") - lora,
     )
 
 
-def budget(variant: str, config: ATLConfig | None) -> ParameterCounts:
+def budget(variant: str, config: ATLConfig | LoRAConfig | None) -> ParameterCounts:
     """`count_parameters` of a design on a SAM variant, without building a tensor (in a second)."""
     with torch.device("meta"):
         return count_parameters(TransLandSeg(build_sam(variant), config))
 
 
-def parameter_layout(variant: str, config: ATLConfig | None) -> list[tuple[str, int, bool]]:
+def parameter_layout(
+    variant: str, config: ATLConfig | LoRAConfig | None
+) -> list[tuple[str, int, bool]]:
     """Where each parameter of a design sits: (part, number of parameters, trains), in order.
 
     The adapters are listed by kind of layer, summed over blocks; the encoder by its parts. The
