@@ -233,7 +233,7 @@ def build_adapters(
     """
     kind = BlockATLs if config.source == "block" else SharedATL
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed GPUs too
         return kind(width, depth, config)
 
 

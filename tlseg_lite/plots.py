@@ -93,7 +93,7 @@ def predictions(model: torch.nn.Module, dataset: Sequence[dict[str, Any]], n: in
         sample = dataset[column]
         logits = predict(model, sample["image"]).cpu()
         show_image(axes[0, column], sample["image"], sample["id"])
-        shown = axes[1, column].imshow(logits[0].sigmoid(), vmin=0, vmax=1, cmap="viridis")
+        shown = axes[1, column].imshow(logits[0].sigmoid().numpy(), vmin=0, vmax=1, cmap="viridis")
         axes[1, column].set_axis_off()
         overlay(axes[2, column], sample, (logits > 0).float(), title="")
     figure.colorbar(shown, ax=axes[1, :], shrink=0.8, label="probability of landslide")

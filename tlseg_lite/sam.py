@@ -160,7 +160,7 @@ def load_sam(
     """
     variant(name)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed GPUs too
         sam = build_sam(name, image_size=image_size)
     path = None
     if weights is not None:
@@ -219,7 +219,9 @@ def read_checkpoint(path: str | Path) -> dict[str, torch.Tensor]:
 
             state = load_file(path)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # on old pickle protocols: an error follows anyway
+                state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(_unpickling_message(path, error)) from error
     except Exception as error:  # zip, safetensors and EOF errors differ by torch version

@@ -83,8 +83,12 @@ def fit(
     out = Path(out)
     accelerator = _accelerator(recipe.precision)
     data = Prepared(train, model.image_size, Augment() if recipe.augment else None, recipe.seed)
-    order = EpochOrder(len(data), recipe.seed)
-    loader = DataLoader(data, recipe.batch_size, sampler=order, num_workers=recipe.workers)
+    loader = DataLoader(
+        data,
+        recipe.batch_size,
+        sampler=EpochOrder(len(data), recipe.seed),
+        num_workers=recipe.workers,
+    )
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(
         parameters, recipe.learning_rate, weight_decay=recipe.weight_decay
@@ -97,7 +101,7 @@ def fit(
         for epoch in epochs:
             began = time.perf_counter()
             data.set_epoch(epoch)
-            order.set_epoch(epoch)
+            loader.set_epoch(epoch)  # Accelerate's loader passes it on to `EpochOrder`
             loss = _train_epoch(accelerator, model, parameters, optimiser, loader, recipe, epoch)
             scores = _scores(plain, val, recipe.batch_size, accelerator)
             row = {

@@ -245,7 +245,7 @@ class Prepared(Dataset):
     """A dataset of native-size samples as the model's squares; the same for training and test.
 
     Args:
-        dataset: any dataset of samples with ``ids`` and ``source``.
+        dataset: any sequence of samples; ``ids`` and ``source`` are taken over if it has them.
         size: side of the square in pixels, the model's ``image_size``.
         augment: an `Augment` for training; None for validation and test.
         seed: of the augmentation. The generator of an item depends on (seed, epoch, id) alone,
@@ -265,7 +265,8 @@ class Prepared(Dataset):
         if augment is not None and not callable(augment):
             raise TypeError(f"augment is {augment!r}; expected an Augment or None")
         self.dataset, self.size, self.augment, self.seed = dataset, size, augment, seed
-        self.ids, self.source = list(dataset.ids), dataset.source
+        self.ids = list(getattr(dataset, "ids", range(len(dataset))))
+        self.source = getattr(dataset, "source", type(dataset).__name__)
         # in shared memory: loader workers that stay alive see the new epoch as well
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 

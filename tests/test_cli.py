@@ -1,0 +1,101 @@
+"""The command: the first main job, and bad usage that ends in a sentence, not a traceback."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tlseg_lite.cli import main
+
+
+def test_train_then_evaluate_on_synthetic_scenes(tmp_path, capsys):
+    out = tmp_path / "run"
+    arguments = [
+        *("train", "--data", "synthetic", "--n", "8", "--recipe", "laptop", "--epochs", "2"),
+        *("--weights", "random", "--out", str(out), "--quiet"),
+    ]
+    assert main(arguments) == 0
+    told = capsys.readouterr().out
+    assert "8" in told
+    assert "trainable" in told
+    names = {path.name for path in out.iterdir()}
+    assert {
+        "best.safetensors", "history.csv", "curve.png", "predictions.png", "scores.json"
+    } <= names  # fmt: skip
+    report = json.loads((out / "scores.json").read_text())
+    assert 0 <= report["test"]["miou"] <= 1
+    assert len(report["test_ids"]) == 1
+    again = ["evaluate", str(out / "best.safetensors"), "--data", "synthetic", "--n", "8", "--json"]
+    assert main(again) == 0
+    scores = json.loads(capsys.readouterr().out)["scores"]
+    assert scores["miou"] == pytest.approx(report["test"]["miou"])
+    assert main(arguments) == 0  # a finished run is only reported again
+
+
+def test_the_first_main_job_on_real_samples(real_data, tmp_path, capsys):
+    out = tmp_path / "first"
+    arguments = ["train", "--data", "bijie-samples", "--recipe", "laptop", "--out", str(out)]
+    assert main([*arguments, "--epochs", "2", "--quiet"]) == 0
+    assert "20 real Bijie samples: 14, 3, 3" in capsys.readouterr().out
+    assert (out / "predictions.png").stat().st_size > 20_000
+
+
+def test_train_on_a_full_data_set_of_the_user(tmp_path, capsys):
+    from tlseg_lite.data.export import synthesize
+
+    synthesize(tmp_path / "data", style="bijie", n=8, size=64, seed=0, progress=False)
+    arguments = ["train", "--data", "bijie", "--root", str(tmp_path / "data"), "--epochs", "1"]
+    arguments += ["--recipe", "laptop", "--weights", "random", "--quiet"]
+    assert main([*arguments, "--out", str(tmp_path / "run")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "required: COMMAND"),
+        (["nonsense"], "invalid choice"),
+        (["train"], "required: --data, --out"),
+        (["train", "--data", "mars", "--out", "x"], "invalid choice: 'mars'"),
+        (["train", "--data", "bijie", "--out", "x"], "needs --root"),
+        (["train", "--data", "synthetic", "--root", ".", "--out", "x"], "--root goes with"),
+        (["train", "--data", "synthetic", "--out", "x", "--epochs", "0"], "0 is less than 1"),
+        (["train", "--data", "synthetic", "--out", "x", "--epochs", "many"], "not a whole number"),
+        (["train", "--data", "synthetic", "--out", "x", "--learning-rate", "-1"], "positive"),
+        (["train", "--data", "synthetic", "--out", "x", "--model", "resnet"], "TransLandSeg-1"),
+        (["train", "--data", "synthetic", "--out", "x", "--sam", "vit_x"], "vit_b"),
+        (["train", "--data", "synthetic", "--out", "x", "--recipe", "mine"], "invalid choice"),
+        (["synthesize", "out", "--style", "mars"], "invalid choice"),
+        (["pretrain", "--out", "x", "--minutes", "0"], "positive"),
+        (["fetch", "vit_x"], "invalid choice"),
+    ],
+)
+def test_bad_usage(arguments, told, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["evaluate", "nothing.safetensors", "--data", "synthetic"], "no saved model at"),
+        (["train", "--data", "bijie", "--root", "nowhere", "--out", "x"], "nowhere"),
+        (["train", "--data", "synthetic", "--out", "x", "--weights", "no.pth"], "no weights file"),
+    ],
+)
+def test_bad_files_are_one_line(arguments, told, capsys):
+    arguments += ["--recipe", "laptop"] if arguments[0] == "train" else []
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("tlseg-lite: error: ")
+    assert told in error
+    assert "Traceback" not in error
+
+
+def test_as_a_module():
+    told = subprocess.run(
+        [sys.executable, "-m", "tlseg_lite", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "synthesize" in told.stdout
