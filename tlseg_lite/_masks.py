@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     Array = np.ndarray | torch.Tensor
 
 
@@ -97,3 +99,39 @@ def as_mask(name: str, array: Array) -> Array:
         f"{name} has values from {array.min().item():g} to {array.max().item():g} "
         f"that are not only 0 and 1{also}: {remedy}"
     )
+
+
+def as_images(
+    prediction: Array, target: Array, valid: Array | None, threshold: float | None
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
+    """Each image of (H, W), (B, H, W) or (B, 1, H, W) as checked bool numpy arrays (H, W)."""
+    arrays = as_masks(prediction, target, valid, threshold)
+    p, t, v = (a.cpu().numpy() if isinstance(a, torch.Tensor) else a for a in arrays)
+    if p.ndim < 2:
+        raise ValueError(f"prediction has shape {p.shape}, expected (H, W) or a batch of them")
+    flat = [None if a is None else a.reshape(-1, *a.shape[-2:]) for a in (p, t, v)]
+    for index in range(len(flat[0])):
+        yield flat[0][index], flat[1][index], None if flat[2] is None else flat[2][index]
+
+
+def as_scored_images(
+    logits: Any, targets: Any, valids: Any
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """For each image of a batch or list: float64 scores (N,) and bool truth (N,), valid ones."""
+    if len(logits) != len(targets) or (valids is not None and len(valids) != len(logits)):
+        raise ValueError(
+            f"{len(logits)} images of logits, {len(targets)} masks"
+            f"{'' if valids is None else f', {len(valids)} valid masks'}: expected equal numbers"
+        )
+    if not len(logits):
+        raise ValueError("no image given")
+    for index in range(len(logits)):
+        valid = None if valids is None else valids[index]
+        _, truth, inside = as_masks(logits[index], targets[index], valid, 0.0)
+        values = logits[index]
+        if isinstance(values, torch.Tensor):
+            values, truth = values.detach().double().cpu().numpy(), truth.cpu().numpy()
+            inside = None if inside is None else inside.cpu().numpy()
+        values = np.asarray(values, dtype=float)
+        keep = slice(None) if inside is None else inside.ravel()
+        yield values.ravel()[keep], truth.ravel()[keep]
