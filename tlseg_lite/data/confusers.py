@@ -10,24 +10,25 @@ from tlseg_lite.data.ground import Ground
 from tlseg_lite.data.terrain import noise, resize, smooth_noise, smoothstep
 
 
-def _curve(rng: np.random.Generator, ground: Ground, follow: float, at: float | None) -> tuple:
+def _curve(
+    rng: np.random.Generator, ground: Ground, follow: float, winding: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Signed distance (pixels, roughly) to a wandering line, and the position along it.
 
-    ``follow`` 0: a line of its own; 1: a contour line of the terrain.
+    ``follow`` 0: a line of its own; 1: a contour line of the terrain. ``winding``: about 0 to 0.2.
     """
     h, w = ground.shape
     span = max(h, w)
     y, x = np.mgrid[:h, :w].astype(np.float32)
     angle = rng.uniform(0, np.pi)
     line = (np.cos(angle) * (y - h / 2) - np.sin(angle) * (x - w / 2)) / span
-    line = line + np.float32(rng.uniform(0.02, 0.14)) * smooth_noise(rng, (h, w), 0.45 * span)
+    line = line + np.float32(winding) * smooth_noise(rng, (h, w), 0.45 * span)
     if follow > 0:
         step = max(1, span // 24)
         z = resize(ground.height[::step, ::step], (h, w))
         z = (z - z.mean()) / (4 * z.std() + 1e-6)
         line = line * np.float32(1 - follow) + z * np.float32(follow)
-    level = rng.uniform(-0.4, 0.4) if at is None else at
-    line = line - np.float32(level)
+    line = line - np.float32(rng.uniform(-0.4, 0.4))
     gy, gx = np.gradient(line)
     along = (np.cos(angle) * x + np.sin(angle) * y).astype(np.float32)
     return line / (np.hypot(gx, gy) + np.float32(2e-4)), along
@@ -39,7 +40,9 @@ def road(rng: np.random.Generator, ground: Ground) -> None:
     kind = rng.choice(3, p=[0.5, 0.35, 0.15])
     metres = (rng.uniform(2, 5), rng.uniform(5, 9), rng.uniform(11, 20))[kind]
     half = 0.5 * metres / gsd
-    distance, along = _curve(rng, ground, rng.choice([0.0, 0.4, 0.8]), None)
+    distance, along = _curve(
+        rng, ground, (rng.choice([0.0, 0.3, 0.7]), 0.0, 0.0)[kind], (0.14, 0.09, 0.03)[kind]
+    )
     near = np.abs(distance)
     rough = noise(rng, ground.shape, 0.8, longest=20, shortest=1.5)
     if rng.random() < 0.5:  # cutting
@@ -209,9 +212,7 @@ def worn_patch(rng: np.random.Generator, ground: Ground) -> None:
     broad = smooth_noise(rng, ground.shape, max(10.0, max(ground.shape) * rng.uniform(0.08, 0.25)))
     rough = noise(rng, ground.shape, 1.0, longest=30, shortest=1.5)
     limit = np.quantile(broad, rng.uniform(0.88, 0.985))
-    alpha = smoothstep(
-        broad + (0.22 if ground.gsd < 3 else 0.1) * rough, limit, limit + rng.uniform(0.4, 1.2)
-    )
+    alpha = smoothstep(broad + 0.1 * rough, limit, limit + rng.uniform(0.4, 1.2))
     alpha = alpha * rng.uniform(0.3, 0.95)
     name = str(rng.choice(np.array(["soil", "soil2", "straw", "grass", "soil_tan", "crop"])))
     ground.paint(alpha, name, 1 + 0.10 * rough)

@@ -25,7 +25,8 @@ class Biome:
 
 def draw_biome(rng: np.random.Generator, style: str) -> Biome:
     """A random biome: mostly wooded hills, sometimes farmland, scrub or rocky ground."""
-    kind = rng.choice(4, p=[0.62, 0.14, 0.16, 0.08])
+    often = [0.64, 0.12, 0.17, 0.07] if style == "bijie" else [0.76, 0.09, 0.11, 0.04]
+    kind = rng.choice(4, p=often)
     forest = (1.6, 0.0, -0.4, -0.2)[kind] + rng.normal(0, 0.4)
     fields = (-1.4, 0.7, -0.9, -2.0)[kind] + rng.normal(0, 0.4)
     rock = (-2.4, -2.4, -1.8, -0.6)[kind] + rng.normal(0, 0.3)
@@ -81,7 +82,7 @@ def plant(rng: np.random.Generator, ground: Ground, biome: Biome) -> None:
     ground.colour[:] = ground.palette["grass"][:, None, None] * texture
     ground.paint(shrubby, "shrub", 1 + 0.16 * fine)
     patchy = smoothstep(-broad + 0.8 * medium - 0.4 * wet, 0.7, 1.6)
-    ground.paint(0.5 * patchy, "straw", texture)
+    ground.paint((0.5 if gsd < 3 else 0.25) * patchy, "straw", texture)
     ground.standing += np.clip(0.35 * shrubby * (0.7 + fine), 0, None) * (gsd < 3)
 
     # bare rock on the steepest ground, in bands

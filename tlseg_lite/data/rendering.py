@@ -70,7 +70,7 @@ def render_rgb(rng: np.random.Generator, ground: Ground, light: Light) -> np.nda
     picture = picture * (1 - veil) + air * veil
     # the supplier's stretch: white balance, gamma, contrast about the middle
     balance = np.exp(rng.normal([-0.04, 0.0, 0.0], [0.07, 0.03, 0.07])).astype(np.float32)
-    gain = np.float32(np.exp(rng.normal(-0.06, 0.17)))
+    gain = np.float32(np.exp(np.clip(rng.normal(-0.02, 0.17), -0.3, 0.35)))
     picture = np.clip(picture * (gain * balance)[:, None, None], 1e-4, 1.2)
     picture = picture ** np.float32(np.exp(rng.normal(0.06, 0.12)))
     return _sensor(rng, picture)

@@ -53,7 +53,7 @@ def follow(rng: np.random.Generator, ground: Ground, head: int, length: float) -
     cells = ground.land.path(np.array([head]), steps)[:, 0]
     line = ground.to_pixels(cells)
     line = line + rng.normal(0, 0.2 * per_cell, line.shape)
-    line = ndimage.gaussian_filter1d(line, 1.6, axis=0, mode="nearest")
+    line = ndimage.gaussian_filter1d(line, 2.6, axis=0, mode="nearest")
     hop = np.hypot(*np.diff(line, axis=0).T)
     run = np.concatenate([[0.0], np.cumsum(hop)])
     z = ground.land.height.ravel()[cells]
@@ -92,7 +92,7 @@ def make_slide(
     typical = {
         "slump": 1.5,
         "debris slide": 2.2,
-        "flow": 4.6 if ground.gsd < 3 else 5.5,
+        "flow": 3.4 if ground.gsd < 3 else 5.5,
         "rock slide": 2.0,
     }[kind]
     ratio = np.clip(typical * np.exp(rng.normal(0, 0.35)), 1.05, 14)  # length : width
@@ -105,6 +105,8 @@ def make_slide(
     run = np.hypot(*np.diff(path, axis=0).T).sum()
     drawn = 2 * np.mean(half) * run + np.pi * np.mean(half[[0, -1]] ** 2)
     half = half * np.clip(np.sqrt(area / max(drawn, 1e-3)), 0.6, 1.2)
+    if ground.gsd >= 3:
+        half = np.maximum(half, 0.9)  # a pixel or two: nobody maps anything thinner
     depth = float(np.clip(0.06 * np.sqrt(area) * ground.gsd * np.exp(rng.normal(0, 0.4)), 0.3, 25))
     return Slide(path, half, kind, float(age), depth)
 
@@ -155,8 +157,8 @@ def apply(rng: np.random.Generator, ground: Ground, slide: Slide, fresh: bool = 
     box, q, s, across = found
     shape, fine_scale = q.shape, ground.gsd < 3
     radius = float(slide.half_width.max())
-    edge = smooth_noise(rng, shape, max(3.0, 1.1 * radius)) if radius > 1.5 else 0.0
-    wavy = rng.uniform(0.08, 0.24) if fine_scale else rng.uniform(0.15, 0.4)
+    edge = smooth_noise(rng, shape, max(3.0, 1.4 * radius)) if radius > 1.5 else 0.0
+    wavy = rng.uniform(0.10, 0.28) if fine_scale else rng.uniform(0.15, 0.4)
     outline = q + np.float32(wavy) * edge
     rough = noise(rng, shape, 0.9, longest=max(6.0, 2 * radius), shortest=1.3)
     blotch = noise(rng, shape, 1.8, longest=max(8.0, 1.5 * radius), shortest=2.0)
@@ -176,7 +178,7 @@ def apply(rng: np.random.Generator, ground: Ground, slide: Slide, fresh: bool = 
     scar = smoothstep(s, 0.62, 0.22)
     deposit = smoothstep(s, 0.5, 0.85)
     bowl = smoothstep(outline, 1.08, 0.55)
-    lumps = blotch * np.float32(0.22 * slide.depth)
+    lumps = blotch * np.float32(rng.uniform(0.03, 0.2) * slide.depth)
     ground.height[box] += bowl * (
         -slide.depth * (scar + 0.25) + slide.depth * (0.8 * deposit) + (0.3 + deposit) * lumps * 0.6
     ).astype(np.float32)
@@ -191,7 +193,7 @@ def apply(rng: np.random.Generator, ground: Ground, slide: Slide, fresh: bool = 
     blocky = np.float32(rng.uniform(0.02, 0.14))
     texture = 1 + streaky * streak * (1.1 - deposit) + blocky * rough * (0.5 + deposit)
     texture += np.float32(rng.uniform(0.02, 0.10)) * blotch
-    tone = np.float32(np.exp(rng.normal(0.14 if fine_scale else 0.2, 0.18) - 0.18 * slide.age))
+    tone = np.float32(np.exp(rng.normal(0.25 if fine_scale else 0.42, 0.2) - 0.25 * slide.age))
     head = np.float32(1 + rng.normal(0.05, 0.10)) * scar + (1 - scar)
     toe = np.float32(1 + rng.normal(-0.04, 0.10)) * deposit + (1 - deposit)
     texture = np.clip(texture * tone * head * toe, 0.3, 1.8)

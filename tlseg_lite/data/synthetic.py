@@ -66,7 +66,7 @@ def _ground(rng: np.random.Generator, style: str, shape: tuple[int, int]) -> Gro
         height=height,
         slope=terrain.slope_of(height, gsd),
         wetness=area[cut[0], cut[1]],
-        palette=Palette(rng, table, float(rng.beta(0.9, 2.2))),
+        palette=Palette(rng, table, float(rng.beta(0.8, 3.0))),
         colour=np.zeros((channels, *shape), np.float32),
         standing=zero.copy(),
         bare=zero.copy(),
@@ -74,7 +74,9 @@ def _ground(rng: np.random.Generator, style: str, shape: tuple[int, int]) -> Gro
     )
 
 
-def _plan_bijie(rng: np.random.Generator, ground: Ground) -> list[tuple[slides.Slide, bool]]:
+def _plan_bijie(
+    rng: np.random.Generator, ground: Ground, light: rendering.Light
+) -> list[tuple[slides.Slide, bool]]:
     """Mostly one slide near the middle, as crops around an inventory's slides have it."""
     count = rng.choice(4, p=[0.06, 0.76, 0.13, 0.05])
     pixels = ground.shape[0] * ground.shape[1]
@@ -86,7 +88,7 @@ def _plan_bijie(rng: np.random.Generator, ground: Ground) -> list[tuple[slides.S
         spread = 0.07 if k == 0 else 0.3
         middle = (0.5 + rng.normal(0, spread, 2)) * ground.shape
         head = _head_near(rng, ground, middle, 0.55 * np.sqrt(1.8 * area))
-        age = float(rng.beta(0.9, 2.0))
+        age = float(rng.beta(0.8, 2.8))
         plan.append((slides.make_slide(rng, ground, head, area, age), True))
     return plan
 
@@ -109,7 +111,7 @@ def _head_near(
 
 
 def _plan_landslide4sense(
-    rng: np.random.Generator, ground: Ground
+    rng: np.random.Generator, ground: Ground, light: rendering.Light
 ) -> list[tuple[slides.Slide, bool]]:
     """None, or a swarm of slides with a heavy-tailed size, clustered on steep slopes."""
     scale = (max(ground.shape) / 128) ** 2
@@ -121,14 +123,17 @@ def _plan_landslide4sense(
     grid = np.stack(np.divmod(np.arange(z.size), z.shape[1]), 1)
     spot = ground.to_pixels(np.arange(z.size)) / max(ground.shape)
     seen = ((spot > -0.04) & (spot < 1.04)).all(1)  # elsewhere they would hardly show
-    weight = (np.clip(steep - 12, 0.01, 30) ** 2 * cluster * hollow).ravel() * seen
+    # an inventory drawn from pictures has few slides on the dark side of the mountain
+    lit = terrain.hillshade(z.astype(np.float32), ground.land.cell, light.azimuth, light.elevation)
+    lit = np.clip(lit, 0.04, 0.8) ** 1.5
+    weight = (np.clip(steep - 12, 0.01, 18) ** 2 * cluster * hollow * lit).ravel() * seen
     weight /= weight.sum()
     mapped = 0 if rng.random() < 0.36 else 1 + min(rng.negative_binomial(1.2, 0.16), 30)
-    vague = min(rng.negative_binomial(1.0, 0.12), 24)
-    age = rng.beta(0.7, 3.2)
+    vague = min(rng.negative_binomial(1.0, 0.16), 18)
+    age = rng.beta(0.7, 4.0)
     for k in range(mapped + vague):
-        size = 14.0 * (1 - rng.random()) ** (-1 / 0.9)
-        size = np.clip(size, 14, 1300) if k < mapped else np.clip(0.3 * size, 3, 16)
+        size = 16.0 * (1 - rng.random()) ** (-1 / 0.9)
+        size = np.clip(size, 16, 1300) if k < mapped else np.clip(0.25 * size, 3, 16)
         heads = [int(rng.choice(weight.size, p=weight))]
         if size > 60:  # large ones have several heads that join in one hollow
             away = np.hypot(*(grid - grid[heads[0]]).T)
@@ -136,7 +141,7 @@ def _plan_landslide4sense(
             if close.sum() > 0:
                 heads += list(rng.choice(weight.size, rng.integers(1, 4), p=close / close.sum()))
         parts = rng.dirichlet(np.full(len(heads), 2.0)) if len(heads) > 1 else [1.0]
-        own = float(np.clip(age + rng.normal(0, 0.15), 0, 1))
+        own = float(np.clip(age + rng.normal(0, 0.15) + 0.3 * (k >= mapped), 0, 1))
         for head, part in zip(heads, parts, strict=True):
             kind = slides.KINDS[rng.choice(4, p=[0.07, 0.28, 0.55, 0.10])]
             area = float(size * part * scale)
@@ -148,10 +153,10 @@ def _people_and_rivers(rng: np.random.Generator, ground: Ground, style: str, lat
     """The look-alikes: those that slides may bury first, those built afterwards later."""
     fine = style == "bijie"
     chance = {
-        "worn_patch": (0.5, 0.35),
+        "worn_patch": (0.42, 0.3),
         "river": (0.12, 0.5),
         "pond": (0.06, 0.05),
-        "bare_field": (0.40, 0.35),
+        "bare_field": (0.34, 0.3),
         "quarry": (0.12, 0.12),
         "road": (0.50, 0.45),
         "buildings": (0.28, 0.2),
@@ -177,14 +182,16 @@ def make_scene(seed: int, style: str, shape: tuple[int, int], key: list[int]) ->
     layers["cover"] = ground.colour.copy()
     _people_and_rivers(stream(4), ground, style, late=False)
     layers["look-alikes"] = ground.colour.copy()
-    plan = (_plan_bijie if style == "bijie" else _plan_landslide4sense)(stream(5), ground)
+    light = rendering.draw_light(stream(8), style)
+    plan = {"bijie": _plan_bijie, "landslide4sense": _plan_landslide4sense}[style](
+        stream(5), ground, light
+    )
     rng = stream(6)
     for slide, mapped in plan:
         slides.apply(rng, ground, slide, mapped)
     layers["slides"] = ground.colour.copy()
     _people_and_rivers(stream(7), ground, style, late=True)
     layers["albedo"] = ground.colour.copy()
-    light = rendering.draw_light(stream(8), style)
     bands = None
     if style == "bijie":
         image = rendering.render_rgb(stream(9), ground, light)
