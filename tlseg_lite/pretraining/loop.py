@@ -21,6 +21,7 @@ from torch import Tensor
 
 from tlseg_lite.pretraining import objective
 from tlseg_lite.pretraining.dead_leaves import DeadLeaves, Pictures
+from tlseg_lite.pretraining.muon import optimizers
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -38,28 +39,33 @@ CURVE = (
 class Plan:
     """Settings of the pre-training.
 
-    batch: pictures a step. prompts: of each picture. rate: peak learning rate. decay: AdamW's.
+    batch: pictures a step. prompts: of each picture. rate: peak learning rate of AdamW.
+    matrix_rate: of Muon, for the transformers' matrices. decay: weight decay of both.
     dense: share of the time for the dense phase. warmup: share for the first rise of the rate.
     harder: share of the time at which the pictures have become as hard as they get.
     corrections: share of the later steps with a second round of prompts.
     average: decay of the running mean of the weights, which is what is exported.
+    textures: in the bank of the pictures. held_out: pictures of each of three difficulties for the curve.
     """
 
     batch: int = 16
     prompts: int = 8
     rate: float = 6e-4
+    matrix_rate: float = 2e-3
     decay: float = 0.05
     dense: float = 0.13
     warmup: float = 0.01
     harder: float = 0.6
     corrections: float = 0.4
     average: float = 0.998
+    textures: int = 320
+    held_out: int = 12
     seed: int = 0
 
-    def learning_rate(self, t: float) -> float:
-        """At share `t` of the time: linear warm-up, cosine to nothing."""
+    def schedule(self, t: float) -> float:
+        """The learning rate at share `t` of the time, as a share of its peak: up, then a cosine."""
         rise = min(1.0, (t + 1e-4) / self.warmup)
-        return self.rate * rise * 0.5 * (1 + math.cos(math.pi * min(1.0, t)))
+        return rise * 0.5 * (1 + math.cos(math.pi * min(1.0, t)))
 
     def difficulty(self, t: float) -> float:
         """The hardest pictures at share `t`: 0.2 in the dense phase, then rising to 1."""
@@ -70,17 +76,20 @@ class Plan:
 class PictureStream(torch.utils.data.IterableDataset):
     """Endless batches of pictures; `level` (a shared number) is the hardest difficulty now."""
 
-    def __init__(self, batch: int, seed: int, level: Any, device: str = "cpu") -> None:
-        self.batch, self.seed, self.level, self.device = batch, seed, level, device
+    def __init__(self, plan: Plan, seen: int, level: Any, device: str = "cpu") -> None:
+        self.plan, self.level, self.device = plan, level, device
+        self.seed = plan.seed * 10**9 + seen  # a resumed run sees new pictures
 
     def __iter__(self) -> Iterator[Pictures]:
         worker = torch.utils.data.get_worker_info()
         number = 0 if worker is None else worker.id
-        leaves = DeadLeaves(seed=self.seed % 1000 + number, device=self.device, textures=320)
+        leaves = DeadLeaves(
+            textures=self.plan.textures, seed=self.seed % 1000 + number, device=self.device
+        )
         generator = torch.Generator(self.device).manual_seed(self.seed + number)
         while True:
             hard = self.level.value * (0.3 + 0.7 * float(torch.rand(1, generator=generator)))
-            yield leaves.sample(self.batch, difficulty=hard, generator=generator)
+            yield leaves.sample(self.plan.batch, difficulty=hard, generator=generator)
 
 
 def pretrain(
@@ -89,6 +98,7 @@ def pretrain(
     minutes: float = 60.0,
     device: str | None = None,
     resume: bool = False,
+    start: str | Path | None = None,
     plan: Plan | None = None,
     save_every: float = 2.0,
     evaluate_every: float = 4.0,
@@ -102,6 +112,8 @@ def pretrain(
         minutes: of training in all, those of an interrupted run counted in.
         device: ``"cpu"``, ``"cuda"``, ...; None: a GPU where there is one.
         resume: go on from ``state.pt`` if it is there; else the folder must not hold one.
+        start: weights to begin a new run with, such as the shipped ones; its dense phase is then
+            skipped (unless `plan` says otherwise).
         plan: the settings; None: the defaults.
         save_every, evaluate_every: in minutes.
         workers: processes that make pictures; None: one beside a CPU, none on a GPU (which makes
@@ -123,34 +135,40 @@ def pretrain(
             f"{out} holds a pre-training already; pass resume=True or another folder"
         )
     out.mkdir(parents=True, exist_ok=True)
-    plan = plan or Plan()
+    plan = plan or (Plan() if start is None else Plan(dense=0.0, harder=0.01))
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     say = report or (lambda line: None)
-    run = _Run(out, plan, device)
+    run = _Run(out, plan, device, start)
     if (out / "state.pt").exists():
         run.load()
         say(f"resumed at {run.seconds / 60:.1f} minutes, {run.pictures} pictures")
     workers = workers if workers is not None else int(device == "cpu")
     level = torch.multiprocessing.Value("d", plan.difficulty(run.seconds / 60 / minutes))
-    stream = PictureStream(plan.batch, plan.seed * 10**9 + run.pictures, level, device)
+    stream = PictureStream(plan, run.pictures, level, device)
     batches = iter(
         torch.utils.data.DataLoader(
             stream, batch_size=None, num_workers=workers, prefetch_factor=2 if workers else None
         )
     )
-    saved = evaluated = run.seconds
+    saved = evaluated = told = run.seconds
+    pictures = next(batches)  # the bank of textures is made before the clock runs
     last = time.monotonic()
     while run.seconds < 60 * minutes:
         t = run.seconds / 60 / minutes
         level.value = plan.difficulty(t)
-        run.step(Pictures(*next(batches)), t)
+        run.step(Pictures(*pictures), t)
+        pictures = next(batches)
         now = time.monotonic()
         run.seconds, last = run.seconds + now - last, now
         if run.seconds - evaluated >= 60 * evaluate_every:
             evaluated = run.seconds
             run.note(t)
             say(run.last_line())
+        if run.seconds - told >= 60:
+            told = run.seconds
+            recent = ", ".join(f"{k} {v:.3f}" for k, v in run.recent.items())
+            say(f"{run.seconds / 60:.1f} min, step {run.steps}: {recent}")
         if run.seconds - saved >= 60 * save_every:
             saved = run.seconds
             run.save()
@@ -163,34 +181,30 @@ def pretrain(
 class _Run:
     """Model, running mean, optimiser and counters of one run."""
 
-    def __init__(self, out: Path, plan: Plan, device: str) -> None:
-        from tlseg_lite.sam import build_sam
+    def __init__(self, out: Path, plan: Plan, device: str, start: str | Path | None = None) -> None:
+        from tlseg_lite.sam import build_sam, load_strictly, read_checkpoint
 
         self.out, self.plan, self.device = out, plan, device
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(plan.seed)
             self.sam = build_sam("sam_mini").to(device)
+        if start is not None:
+            load_strictly(self.sam, read_checkpoint(start), start)
         matrix = self.sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
         matrix.copy_(matrix.half())  # the export is float16: train with what will be read
         self.mean = [p.detach().clone() for p in self.sam.parameters()]
-        heavy = [p for p in self.sam.parameters() if p.ndim > 1]
-        light = [p for p in self.sam.parameters() if p.ndim <= 1]
-        groups = [
-            {"params": heavy, "weight_decay": plan.decay},
-            {"params": light, "weight_decay": 0.0},
-        ]
-        self.optimizer = torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.98))
+        self.optimizers = optimizers(self.sam, plan)
         self.generator = torch.Generator().manual_seed(plan.seed + 1)
         self.seconds, self.steps, self.pictures = 0.0, 0, 0
         self.curve: list[dict[str, float]] = []
         self.recent: dict[str, float] = {}
-        self.held_out = _HeldOut(device)
+        self.held_out = _HeldOut(device, plan.held_out)
 
     def step(self, pictures: Pictures, t: float) -> None:
         plan = self.plan
-        rate = plan.learning_rate(t)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * plan.schedule(t)
         images, labels = normalise(pictures.images.to(self.device), self.sam), pictures.labels
         labels = labels.to(self.device)
         images, labels = self._pad(images, labels)
@@ -206,10 +220,11 @@ class _Run:
             asked = self._prompt(embeddings, labels, pictures.whole.to(self.device), late)
             self._recent(prompt_loss=asked.item())
             loss = asked + max(0.1, 0.6 - late) * loss
-        self.optimizer.zero_grad(set_to_none=True)
+        self.sam.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.sam.parameters(), 1.0)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         keep = min(plan.average, (1 + self.steps) / (10 + self.steps))
         torch._foreach_lerp_(self.mean, [p.detach() for p in self.sam.parameters()], 1 - keep)
         self.steps, self.pictures = self.steps + 1, self.pictures + len(images)
@@ -268,7 +283,8 @@ class _Run:
         self.sam.load_state_dict(self.averaged())
         row = {
             "minutes": self.seconds / 60, "step": self.steps, "pictures": self.pictures,
-            "learning_rate": self.plan.learning_rate(t), "difficulty": self.plan.difficulty(t),
+            "learning_rate": self.plan.rate * self.plan.schedule(t),
+            "difficulty": self.plan.difficulty(t),
             **self.recent, **self.held_out.measure(self.sam),
         }  # fmt: skip
         self.sam.load_state_dict(now)
@@ -280,8 +296,9 @@ class _Run:
     def save(self) -> None:
         state = {
             "model": self.sam.state_dict(), "average": self.averaged(),
-            "optimizer": self.optimizer.state_dict(), "seconds": self.seconds, "steps": self.steps,
-            "pictures": self.pictures, "curve": self.curve, "recent": self.recent,
+            "optimizers": [o.state_dict() for o in self.optimizers],
+            "seconds": self.seconds, "steps": self.steps, "pictures": self.pictures,
+            "curve": self.curve, "recent": self.recent,
         }  # fmt: skip
         part = self.out / "state.part"
         torch.save(state, part)
@@ -291,7 +308,8 @@ class _Run:
     def load(self) -> None:
         state = torch.load(self.out / "state.pt", map_location=self.device, weights_only=True)
         self.sam.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         self.mean = [state["average"][name].clone() for name, _ in self.sam.named_parameters()]
         for key in ("seconds", "steps", "pictures", "curve", "recent"):
             setattr(self, key, state[key])
@@ -301,7 +319,7 @@ class _Run:
 class _HeldOut:
     """The same pictures and prompts each time, from seeds that training never uses."""
 
-    def __init__(self, device: str, pictures: int = 12, prompts: int = 8) -> None:
+    def __init__(self, device: str, pictures: int, prompts: int = 8) -> None:
         self.device, self.pictures, self.prompts = device, pictures, prompts
         self.parts: list[Any] = []
 

@@ -20,7 +20,11 @@ IGNORED = 255
 
 
 class Decoded(NamedTuple):
-    """masks: logits (N, 4, 4g, 4g), the single mask first; iou: (N, 4); features: (N, C/8, 4g, 4g)."""
+    """What the decoder gives for N prompts on a grid of g x g tokens.
+
+    masks: logits (N, 4, 4g, 4g), the single mask first. iou: (N, 4), the expected IoU of each.
+    features: (N, C / 8, 4g, 4g), from which the masks are read.
+    """
 
     masks: Tensor
     iou: Tensor
@@ -40,13 +44,14 @@ def decode(sam: Sam, embeddings: Tensor, sparse: Tensor, dense: Tensor) -> Decod
     n, per = len(sparse), len(sparse) // len(embeddings)
     tokens = torch.cat([head.iou_token.weight, head.mask_tokens.weight])
     tokens = torch.cat([tokens.expand(n, -1, -1), sparse], dim=1)  # N, 5 + n, C
-    source = embeddings.repeat_interleave(per, 0) + dense
-    position = sam.prompt_encoder.get_dense_pe().expand(n, -1, -1, -1)
-    out, source = head.transformer(source, position, tokens)
+    kind = torch.bfloat16 if torch.is_autocast_enabled(embeddings.device.type) else torch.float32
+    source = (embeddings.to(kind).repeat_interleave(per, 0) + dense.to(kind)).contiguous()
+    position = sam.prompt_encoder.get_dense_pe().to(kind).expand(n, -1, -1, -1)
+    out, source = head.transformer(source, position, tokens.to(kind))
     c, g = embeddings.shape[1], embeddings.shape[2]
     features = head.output_upscaling(source.transpose(1, 2).reshape(n, c, g, g))
     heads = [mlp(out[:, 1 + i]) for i, mlp in enumerate(head.output_hypernetworks_mlps)]
-    masks = torch.einsum("nkc,nchw->nkhw", torch.stack(heads, 1), features)
+    masks = (torch.stack(heads, 1) @ features.flatten(2)).unflatten(2, features.shape[2:])
     return Decoded(masks.float(), head.iou_prediction_head(out[:, 0]).float(), features)
 
 
@@ -88,7 +93,7 @@ def dense_loss(features: Tensor, labels: Tensor, temperature: float = 0.1) -> tu
     Returns:
         the loss, pixels weighted by 1 / sqrt(size of their region); the share classified right.
     """
-    b, c, h, w = features.shape
+    b, c, h, _ = features.shape
     step = labels.shape[-1] // h
     cells = labels[:, step // 2 :: step, step // 2 :: step].reshape(b, -1).long()  # B, h*w
     k = int(torch.where(cells == IGNORED, 0, cells).max()) + 1
@@ -173,8 +178,9 @@ def draw_prompts(
     is_whole = (torch.rand(n, generator=generator) < wholes).to(device)
     meant = torch.where(is_whole[:, None, None], coarse, fine)
     other = torch.where((is_whole ^ is_box)[:, None, None], fine, coarse)  # a box is not ambiguous
-    targets = torch.stack([meant, other], 1).float()
-    targets = F.avg_pool2d(targets, size // cells)
+    targets = pooled(meant, cells)[:, None].repeat(1, 2, 1, 1)
+    two = (meant != other).flatten(1).any(1)
+    targets[two, 1] = pooled(other[two], cells)
     x, y = (where % size).view(n).float(), (where // size).view(n).float()
     click = torch.stack([x, y], -1)[:, None]
     points = torch.cat([click, torch.zeros_like(click)], 1)
@@ -183,6 +189,11 @@ def draw_prompts(
     points = torch.where(is_box[:, None, None], corners, points)
     kinds = torch.where(is_box[:, None], torch.tensor([2, 3], device=device), kinds)
     return Prompts(points, kinds, targets, meant)
+
+
+def pooled(masks: Tensor, cells: int) -> Tensor:
+    """The share of each of cells x cells cells that masks (N, S, S) cover; float32 in 0..1."""
+    return F.avg_pool2d(masks.to(torch.bfloat16)[:, None], masks.shape[-1] // cells)[:, 0].float()
 
 
 def weight_sample(weight: Tensor, n: int, generator: torch.Generator) -> Tensor:
@@ -217,7 +228,7 @@ def correction(
     Returns:
         points (N, n + 1, 2) and kinds (N, n + 1), the new point before the others.
     """
-    n, h, w = masks.shape
+    n, _, w = masks.shape
     target = prompts.targets[:, 0]
     sure = (target < 0.2) | (target > 0.8)
     wrong = ((masks > 0) != (target > 0.5)) & sure

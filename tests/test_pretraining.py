@@ -1,0 +1,316 @@
+"""Objectives against segment_anything and closed forms; the loop saves, resumes and exports."""
+
+import csv
+import os
+
+import pytest
+import torch
+from safetensors import safe_open
+
+import tlseg_lite as tl
+from tlseg_lite.pretraining import Plan, export, objective, pretrain
+from tlseg_lite.pretraining.loop import CURVE
+from tlseg_lite.pretraining.muon import Muon, orthogonalise
+from tlseg_lite.sam import MINI_WEIGHTS, build_sam
+
+TINY = Plan(batch=2, prompts=2, dense=0.4, textures=16, held_out=1)
+trained = pytest.mark.skipif(not MINI_WEIGHTS.is_file(), reason="no weights in this checkout yet")
+
+
+@pytest.fixture(scope="module")
+def sam():
+    return tl.load_sam("sam_mini", weights=None, seed=5)
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+# --- parity with segment_anything ---------------------------------------------------------
+
+
+@torch.no_grad()
+def test_decode_is_sams_mask_decoder(sam, generator):
+    """Two pictures with three clicks each, against the decoder's own forward, one by one."""
+    embeddings = torch.randn(2, 128, 16, 16, generator=generator)
+    points = torch.rand(6, 1, 2, generator=generator) * 255
+    pad = torch.zeros(6, 1, 2)
+    kinds = torch.tensor([1, -1]).repeat(6, 1)
+    sparse = objective.embed_prompts(sam, torch.cat([points, pad], 1), kinds)
+    ours = objective.decode(sam, embeddings, sparse, objective.no_mask(sam))
+    for b in range(2):
+        part = slice(3 * b, 3 * b + 3)
+        theirs_sparse, dense = sam.prompt_encoder((points[part], torch.ones(3, 1)), None, None)
+        torch.testing.assert_close(sparse[part], theirs_sparse)
+        masks, iou = sam.mask_decoder.predict_masks(
+            embeddings[b : b + 1], sam.prompt_encoder.get_dense_pe(), theirs_sparse, dense
+        )
+        torch.testing.assert_close(ours.masks[part], masks, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(ours.iou[part], iou, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_boxes_and_points_are_embedded_as_sam_does(sam, generator):
+    """A box alone, and a negative point with a box, have no padding token in SAM."""
+    box = torch.tensor([[10.0, 20.0, 100.0, 90.0]])
+    theirs, _ = sam.prompt_encoder(None, box, None)
+    ours = objective.embed_prompts(sam, box.view(1, 2, 2), torch.tensor([[2, 3]]))
+    torch.testing.assert_close(ours, theirs)
+    point = torch.tensor([[[30.0, 40.0]]])
+    theirs, _ = sam.prompt_encoder((point, torch.zeros(1, 1)), box, None)
+    both = torch.cat([point, box.view(1, 2, 2)], 1)
+    torch.testing.assert_close(
+        objective.embed_prompts(sam, both, torch.tensor([[0, 2, 3]])), theirs
+    )
+
+
+# --- objectives ---------------------------------------------------------------------------
+
+
+def scene():
+    """Two pictures: left and right half, the right one with a part of 32 x 32 pixels."""
+    labels = torch.zeros(2, 128, 128, dtype=torch.uint8)
+    labels[:, :, 64:] = 1
+    labels[:, 40:72, 80:112] = 2
+    return labels, torch.tensor([[0, 1, 1], [0, 1, 1]])
+
+
+def test_dense_loss_is_small_for_the_regions_themselves_and_log_k_for_nothing(generator):
+    labels, _ = scene()
+    cells = labels[:, 2::4, 2::4].long()
+    perfect = torch.eye(16)[cells].permute(0, 3, 1, 2)
+    loss, right = objective.dense_loss(perfect, labels)
+    assert right == 1
+    assert loss == pytest.approx(2 * torch.exp(torch.tensor(-10.0)).item(), rel=0.01)
+    loss, _ = objective.dense_loss(torch.ones(2, 16, 32, 32), labels)
+    assert loss == pytest.approx(torch.log(torch.tensor(3.0)).item(), rel=1e-4)
+
+
+def test_dense_loss_leaves_padding_out(generator):
+    labels, _ = scene()
+    features = torch.randn(2, 16, 32, 32, generator=generator)
+    labels[:, 96:] = objective.IGNORED
+    loss, _ = objective.dense_loss(features, labels)
+    features[:, :, 24:] = 7.0
+    again, _ = objective.dense_loss(features, labels)
+    assert loss == pytest.approx(again.item())
+
+
+@pytest.mark.parametrize("wholes", [0.0, 1.0])
+def test_prompts_lie_on_what_they_mean(generator, wholes):
+    labels, whole = scene()
+    prompts = objective.draw_prompts(
+        labels, whole, 16, generator=generator, boxes=0.5, wholes=wholes, cells=32
+    )
+    assert prompts.full.shape == (32, 128, 128)
+    torch.testing.assert_close(
+        prompts.targets[:, 0].mean((1, 2)), prompts.full.float().mean((1, 2))
+    )
+    clicks = prompts.kinds[:, 0] == 1
+    assert 0 < clicks.sum() < 32
+    x, y = prompts.points[clicks, 0].long().unbind(1)
+    assert prompts.full[clicks][torch.arange(len(x)), y, x].all()
+    boxes = ~clicks
+    assert (prompts.kinds[boxes] == torch.tensor([2, 3])).all()
+    inside = prompts.full[boxes]
+    off = (objective.boxes_of(inside) - prompts.points[boxes]).abs()
+    assert off.max() <= 10
+    torch.testing.assert_close(*prompts.targets[boxes].unbind(1))  # a box has one reading
+    area = prompts.full.sum((1, 2))
+    if wholes:  # the part is never meant alone, but it stays the other reading of its clicks
+        assert (area == 64 * 128).all()
+        assert (prompts.targets[:, 1].sum((1, 2)) * 16 == 32 * 32).any()
+    else:
+        assert {32 * 32, 64 * 128 - 32 * 32} <= set(area.tolist())
+
+
+def test_small_regions_are_not_asked_for(generator):
+    labels = torch.zeros(1, 128, 128, dtype=torch.uint8)
+    labels[0, :5, :5] = 1
+    prompts = objective.draw_prompts(
+        labels, torch.tensor([[0, 1]]), 8, generator=generator, least=60, cells=32
+    )
+    assert (prompts.full.sum((1, 2)) == 128 * 128 - 25).all()
+
+
+def test_boxes_of_masks():
+    mask = torch.zeros(1, 20, 30, dtype=torch.bool)
+    mask[0, 3:8, 11:25] = True
+    assert objective.boxes_of(mask).tolist() == [[[11, 3], [24, 7]]]
+
+
+def test_corrections_go_where_the_mask_is_wrong(generator):
+    labels, whole = scene()
+    prompts = objective.draw_prompts(
+        labels, whole, 8, generator=generator, boxes=0.0, wholes=0.0, cells=32
+    )
+    nothing = torch.full((16, 32, 32), -5.0)
+    points, kinds = objective.correction(prompts, nothing, generator=generator)
+    assert points.shape == (16, 3, 2)
+    assert (kinds[:, 0] == 1).all()  # all is missing: the new point is on the object
+    x, y = points[:, 0].round().long().unbind(1)
+    assert prompts.full[torch.arange(16), y, x].all()
+    everything = -nothing
+    points, kinds = objective.correction(prompts, everything, generator=generator)
+    assert (kinds[:, 0] == 0).all()
+    x, y = points[:, 0].round().long().unbind(1)
+    assert not prompts.full[torch.arange(16), y, x].any()
+
+
+def test_mask_losses_closed_form():
+    """At p = 1/2 everywhere: focal (1/4) ln 2; dice 1 - (T + 1) / (N / 4 + T + 1)."""
+    target = torch.zeros(1, 8, 8)
+    target[0, :4] = 1
+    loss = objective.mask_losses(torch.zeros(1, 1, 8, 8), target)
+    expected = 20 * 0.25 * torch.log(torch.tensor(2.0)) + 1 - 33 / (16 + 32 + 1)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    perfect = objective.mask_losses((target[:, None] * 2 - 1) * 30, target)
+    assert perfect.item() == pytest.approx(0, abs=1e-5)
+
+
+def test_soft_iou_counts():
+    target = torch.zeros(1, 4, 4)
+    target[0, :2] = 1
+    masks = torch.full((1, 2, 4, 4), -1.0)
+    masks[0, 0, :2] = 1  # exact
+    masks[0, 1, 1:3] = 1  # half of it, and as much beside
+    assert objective.soft_iou(masks, target)[0].tolist() == pytest.approx([1.0, 1 / 3])
+
+
+def test_prompt_loss_asks_only_the_best_of_three():
+    """One mask right, two wrong: near nothing is lost; the single mask has to be right itself."""
+    target = torch.zeros(1, 8, 8)
+    target[0, :4] = 1
+    right, wrong = (target * 2 - 1) * 30, (1 - target * 2) * 30
+    both = target[:, None].expand(-1, 2, -1, -1)
+
+    def loss(*masks):
+        masks = torch.stack(masks, 1)
+        decoded = objective.Decoded(masks, objective.soft_iou(masks, target), masks)
+        return objective.prompt_loss(decoded, both).item()
+
+    best = loss(right, wrong, right, wrong)
+    assert best < 0.2 * loss(wrong, wrong, right, wrong)
+    assert best < 0.2 * loss(right, wrong, wrong, wrong)
+
+
+def test_ambiguous_click_is_answered_by_part_and_whole_together():
+    part, whole = torch.zeros(1, 8, 8), torch.zeros(1, 8, 8)
+    part[0, :2], whole[0, :6] = 1, 1
+    p, w = ((t * 2 - 1) * 30 for t in (part, whole))
+
+    def loss(*masks):
+        masks = torch.stack(masks, 1)
+        decoded = objective.Decoded(masks, torch.ones(1, 4), masks)
+        return objective.prompt_loss(decoded, torch.stack([part, whole], 1)).item()
+
+    assert loss(p, p, w, p) < loss(p, p, p, p)
+
+
+# --- optimiser ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(32, 96), (96, 32)])
+def test_orthogonalise_keeps_directions_and_evens_sizes(shape, generator):
+    matrix = torch.randn(shape, generator=generator)
+    out = orthogonalise(matrix)
+    values = torch.linalg.svdvals(out)
+    assert values.min() > 0.3
+    assert values.max() < 1.3
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    middle = u.t() @ out @ v.t()
+    assert (middle - middle.diag().diag()).abs().max() < 0.1
+
+
+def test_muon_step_has_the_size_that_it_says(generator):
+    p = torch.nn.Parameter(torch.zeros(48, 48))
+    p.grad = 1e-6 * torch.randn(48, 48, generator=generator)  # the gradient's size plays no part
+    Muon([p], lr=0.1).step()
+    assert p.detach().square().mean().sqrt() == pytest.approx(0.1 * 0.2, rel=0.2)
+
+
+# --- loop ---------------------------------------------------------------------------------
+
+
+def test_schedule_follows_the_clock():
+    plan = Plan(warmup=0.1, dense=0.2, harder=0.6)
+    assert plan.schedule(0.0) < 0.01
+    assert plan.schedule(1.0) == pytest.approx(0, abs=1e-12)
+    assert plan.schedule(0.1) == pytest.approx(0.976, abs=0.01)
+    assert plan.difficulty(0.1) == pytest.approx(0.2)
+    assert plan.difficulty(0.4) == pytest.approx(0.6)
+    assert plan.difficulty(0.9) == pytest.approx(1.0)
+
+
+def test_run_saves_resumes_and_exports(tmp_path):
+    quiet = {"workers": 0, "device": "cpu", "plan": TINY, "report": None}
+    pretrain(tmp_path, minutes=1e-3, **quiet)
+    first = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert first["pictures"] == 2 * first["steps"] > 0
+    with pytest.raises(FileExistsError, match="resume=True"):
+        pretrain(tmp_path, minutes=1, **quiet)
+    lines = []
+    more = first["seconds"] / 60 * 1.5  # the clock goes on at two thirds of this: second phase
+    quiet["report"] = lines.append
+    path = pretrain(tmp_path, minutes=more, resume=True, **quiet)
+    second = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert second["steps"] > first["steps"]
+    assert "resumed" in lines[0]
+    with (tmp_path / "curve.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2
+    assert tuple(rows[0]) == CURVE
+    assert float(rows[1]["prompt_loss"]) > 0  # the second phase was reached
+    sam = tl.load_sam("sam_mini", weights=path)
+    average = second["average"]["mask_decoder.iou_token.weight"]
+    torch.testing.assert_close(sam.mask_decoder.iou_token.weight, average.half().float())
+    with safe_open(path, "pt") as file:
+        assert file.metadata()["pictures"] == str(second["pictures"])
+
+
+def test_run_can_start_from_given_weights(tmp_path):
+    torch.manual_seed(0)
+    state = {k: v.half() for k, v in build_sam("sam_mini").state_dict().items()}
+    torch.save(state, tmp_path / "start.pth")
+    plan = Plan(batch=1, prompts=1, rate=0.0, matrix_rate=0.0, dense=0.0, textures=16, held_out=1)
+    path = pretrain(
+        tmp_path / "run", minutes=0.01, start=tmp_path / "start.pth", plan=plan,
+        workers=0, device="cpu", report=None,
+    )  # fmt: skip
+    got = tl.load_sam("sam_mini", weights=path).state_dict()
+    for key, value in state.items():
+        torch.testing.assert_close(got[key], value.float(), msg=key)
+
+
+def test_errors_name_the_remedy(tmp_path):
+    with pytest.raises(ValueError, match="minutes is 0"):
+        pretrain(tmp_path, minutes=0)
+    with pytest.raises(FileNotFoundError, match="run pretrain"):
+        export(tmp_path / "state.pt", tmp_path / "x.safetensors")
+
+
+# --- the weights that ship ----------------------------------------------------------------
+
+
+@trained
+def test_shipped_weights_are_small_and_say_where_they_come_from():
+    assert os.path.getsize(MINI_WEIGHTS) < 24 * 2**20
+    with safe_open(MINI_WEIGHTS, "pt") as file:
+        metadata = file.metadata()
+        assert int(metadata["pictures"]) > 0
+        assert float(metadata["minutes"]) > 0
+        assert file.get_tensor("image_encoder.pos_embed").dtype == torch.float16
+
+
+@trained
+@torch.no_grad()
+def test_shipped_weights_segment_pictures_they_never_saw():
+    """One click on held-out dead leaves: far above an untrained model."""
+    from tlseg_lite.pretraining.loop import _HeldOut
+
+    held_out = _HeldOut("cpu", 3)
+    learned = held_out.measure(tl.load_sam("sam_mini"))
+    untrained = held_out.measure(tl.load_sam("sam_mini", weights=None))
+    assert learned["click_best_of_3"] > untrained["click_best_of_3"] + 0.15
+    assert learned["box_single"] > untrained["box_single"] + 0.15
