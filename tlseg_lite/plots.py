@@ -1,7 +1,7 @@
 """The book's figures: pictures with outlines, predictions, learning curves. One style for all.
 
-Outlines are orange for the mapped landslide and blue for the predicted one (Okabe and Ito's
-colour-blind-safe palette); score maps use viridis.
+Outlines are orange for the mapped landslide and light blue for the predicted one (Okabe and
+Ito's colour-blind-safe palette; it shows on dark forest); score maps use viridis.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LANDSLIDE = "#E69F00"
 PREDICTION = "#0072B2"
-MISSED = "#D55E00"
+PREDICTED_OUTLINE = "#56B4E9"
 WIDTH = 8.0
 """Width of a full figure in inches; the page scales it to the text."""
 
@@ -48,7 +48,7 @@ def overlay(
     show_image(ax, sample["image"], sample["id"] if title is None else title)
     outline(ax, sample["mask"], LANDSLIDE)
     if prediction is not None:
-        outline(ax, prediction, PREDICTION)
+        outline(ax, prediction, PREDICTED_OUTLINE)
 
 
 def legend(figure: Figure, prediction: bool = True) -> None:
@@ -57,7 +57,7 @@ def legend(figure: Figure, prediction: bool = True) -> None:
 
     lines = [Line2D([], [], color=LANDSLIDE, label="mapped landslide")]
     if prediction:
-        lines.append(Line2D([], [], color=PREDICTION, label="predicted landslide"))
+        lines.append(Line2D([], [], color=PREDICTED_OUTLINE, label="predicted landslide"))
     figure.legend(handles=lines, loc="lower center", ncols=len(lines), frameon=False, fontsize=9)
 
 
