@@ -1,0 +1,148 @@
+"""The images of an ablation: training, validation and test for each seed (and fold)."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property, lru_cache
+from typing import Any
+
+from torch.utils.data import Dataset
+
+
+class Splits:
+    """Training, validation and test images that depend on (seed, fold) only.
+
+    Attributes:
+        name: short, for the CSV file.
+        source: what the images are, in words.
+        folds: number of folds of one seed.
+        version: 12 hexadecimal digits that change when the images do.
+    """
+
+    name: str
+    source: str
+    folds: int = 1
+
+    def parts(self, seed: int, fold: int) -> tuple[Dataset, Dataset, Dataset]:
+        """Training, validation and test, without a common image."""
+        raise NotImplementedError
+
+    @cached_property
+    def version(self) -> str:
+        return self._version()
+
+    def _version(self) -> str:
+        raise NotImplementedError
+
+
+class SyntheticSplits(Splits):
+    """New synthetic scenes for each seed; the three parts are drawn by different seeds."""
+
+    def __init__(
+        self,
+        train: int = 48,
+        val: int = 16,
+        test: int = 32,
+        *,
+        size: int = 256,
+        style: str = "bijie",
+    ):
+        self.numbers, self.size, self.style = (train, val, test), size, style
+        self.name = f"synthetic-{style}"
+        self.source = (
+            f"synthetic scenes in the style of {style}, {size} px: {train} for training, {val} for "
+            f"validation, {test} for test, drawn anew for each seed"
+        )
+
+    def parts(self, seed: int, fold: int) -> tuple[Dataset, Dataset, Dataset]:
+        return _drawn(self.numbers, self.size, self.style, seed)
+
+    def _version(self) -> str:
+        from tlseg_lite.data import SyntheticLandslides
+
+        probe = SyntheticLandslides(1, size=self.size, seed=0, style=self.style)[0]
+        return _digest(self.numbers, self.size, self.style, probe)
+
+
+@lru_cache(maxsize=1)  # the designs of one seed follow each other
+def _drawn(numbers: tuple[int, ...], size: int, style: str, seed: int) -> tuple[Dataset, ...]:
+    from tlseg_lite.data import SyntheticLandslides
+
+    return tuple(
+        InMemory(SyntheticLandslides(n, size=size, seed=10_000 + 3 * seed + part, style=style))
+        for part, n in enumerate(numbers)
+    )
+
+
+class FoldSplits(Splits):
+    """Cross-validation: each fold is the test part once; `val` of the others is validation.
+
+    Args:
+        dataset: with unique ids.
+        name: short, for the CSV file.
+        folds: number of folds, at least 2.
+        val: share of the images outside the test fold that choose the epoch.
+    """
+
+    def __init__(self, dataset: Dataset, name: str, *, folds: int = 5, val: float = 0.2):
+        self.dataset, self.name, self.folds, self.val = InMemory(dataset), name, folds, val
+        self.source = f"{dataset.source}, {folds}-fold cross-validation"
+        self.parts(0, 0)  # too few images: an error now, not after hours
+
+    def parts(self, seed: int, fold: int) -> tuple[Dataset, Dataset, Dataset]:
+        from tlseg_lite.data import k_fold, split
+
+        rest, test = k_fold(self.dataset, self.folds, seed)[fold]
+        train, val = split(rest, (1 - self.val, self.val), seed)
+        return train, val, test
+
+    def _version(self) -> str:
+        return _digest(self.folds, self.val, self.dataset.ids, self.dataset[0])
+
+
+class InMemory(Dataset):
+    """A dataset whose items are made once and kept."""
+
+    def __init__(self, dataset: Dataset):
+        self.ids, self.source = list(dataset.ids), dataset.source
+        self.items = [dataset[i] for i in range(len(dataset))]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.items[index]
+
+
+def _digest(*values: Any) -> str:
+    """12 digits for plain values and samples."""
+    digest = hashlib.sha256()
+    for value in values:
+        if isinstance(value, dict):
+            digest.update(value["image"].numpy().tobytes() + value["mask"].numpy().tobytes())
+        else:
+            digest.update(repr(value).encode())
+    return digest.hexdigest()[:12]
+
+
+NAMES = ("synthetic", "synthetic-landslide4sense", "bijie", "landslide4sense", "real")
+
+
+def named_data(name: str) -> list[Splits]:
+    """The images called `name`; ``"real"`` is both real sample sets.
+
+    Raises:
+        ValueError: unknown name.
+        tlseg_lite.downloads.DownloadError: the real samples are not here and cannot be fetched.
+    """
+    from tlseg_lite.data import samples
+
+    if name == "synthetic":
+        return [SyntheticSplits()]
+    if name == "synthetic-landslide4sense":
+        return [SyntheticSplits(size=128, style="landslide4sense")]
+    if name in ("bijie", "landslide4sense"):
+        return [FoldSplits(samples(name), f"{name}-samples")]
+    if name == "real":
+        return [*named_data("bijie"), *named_data("landslide4sense")]
+    raise ValueError(f"unknown data {name!r}; choose from {', '.join(NAMES)}")
