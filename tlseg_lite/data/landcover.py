@@ -8,7 +8,7 @@ import numpy as np
 from scipy import fft
 
 from tlseg_lite.data.ground import Ground
-from tlseg_lite.data.terrain import noise, smooth_noise, smoothstep
+from tlseg_lite.data.terrain import noise, resize, smooth_noise, smoothstep
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,10 @@ def _terraces(
     shape, gsd = ground.shape, ground.gsd
     width = rng.uniform(5, 16) if gsd < 3 else rng.uniform(35, 110)
     slope = np.tan(np.radians(np.clip(np.median(ground.slope), 4, 35)))
-    warp = 0.5 * smooth_noise(rng, shape, max(8, 3 * width / gsd))
-    level = ground.height / np.float32(width * slope) + warp
+    warp = 0.25 * smooth_noise(rng, shape, max(8, 4 * width / gsd))
+    step = max(1, int(2.5 * width / gsd))  # farmers even out what is smaller than a field
+    hill = resize(resize(ground.height, tuple(max(4, s // step) for s in shape), False), shape)
+    level = hill / np.float32(width * slope) + warp
     step = np.floor(level)
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     angle = rng.uniform(0, np.pi)
