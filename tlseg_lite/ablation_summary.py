@@ -42,17 +42,8 @@ def read(path: str | Path) -> pd.DataFrame:
 
     frame = pd.DataFrame(Rows(path, COLUMNS).read(), columns=list(COLUMNS))
     numbers = [c for c in COLUMNS if c.startswith(("test_", "val_")) and not c.endswith("ids")]
-    numbers += [
-        "seed",
-        "fold",
-        "folds",
-        "best_epoch",
-        "epochs",
-        "train_images",
-        "adapters",
-        "trainable",
-    ]
-    for column in [*numbers, "total", "seconds", "image_size"]:
+    numbers += ["seed", "fold", "folds", "best_epoch", "epochs", "train_images", "image_size"]
+    for column in [*numbers, "adapters", "trainable", "total", "seconds"]:
         frame[column] = pd.to_numeric(frame[column], errors="coerce")
     return frame
 
