@@ -135,6 +135,17 @@ def test_pages_cite_works_that_are_in_the_bibliography():
         assert not missing, f"{path.name} cites {sorted(missing)}"
 
 
+def test_api_page_holds_every_public_name():
+    import tlseg_lite
+
+    text = (ROOT / "book" / "api.md").read_text("utf-8")
+    table = set(re.findall(r"`tl\.(\w+)`", text))
+    assert set(tlseg_lite._NAMES) <= table
+    modules = set(re.findall(r"^\.\. automodule:: tlseg_lite\.(\w+)", text, re.M))
+    inner = {"cli", "files", "progress", "pretraining"}  # not for readers' own code
+    assert set(tlseg_lite._MODULES) - modules <= inner
+
+
 def test_book_is_executed_and_strict():
     execute = CONFIG["execute"]
     assert execute["execute_notebooks"] == "cache"

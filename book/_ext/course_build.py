@@ -31,9 +31,15 @@ def drop_thebe(app, pagename, templatename, context, doctree):
     context["script_files"] = [s for s in context.get("script_files", []) if not of_thebe(s)]
 
 
+def bars_are_bars(app, what, name, obj, options, lines):
+    """Docstrings may write ``|x|``, which reStructuredText takes for a substitution."""
+    lines[:] = [line if "``" in line else line.replace("|", "\\|") for line in lines]
+
+
 def setup(app):
     for name, value in KERNEL_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    app.connect("autodoc-process-docstring", bars_are_bars, priority=100)
     app.connect("html-page-context", drop_thebe, priority=900)
     app.connect("build-finished", fail_on_warnings)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
