@@ -92,8 +92,9 @@ def plant(rng: np.random.Generator, ground: Ground, biome: Biome) -> None:
 
     # terraced fields on gentle ground
     flat = biome.fields - 0.8 * steep + 0.7 * broad
-    if flat.max() > 0.2:
-        _terraces(rng, ground, smoothstep(flat + 0.15 * medium, 0.2, 0.45), fine)
+    share = smoothstep(flat + 0.15 * medium, 0.2, 0.45)
+    if share.mean() > 0.01:
+        _terraces(rng, ground, share, fine)
 
     # forest where neither fields nor rock are
     free = 1 - np.maximum(ground.layers.get("fields", np.float32(0)), rock)
@@ -132,13 +133,13 @@ def _terraces(
     step = max(1, int(2.5 * width / gsd))  # farmers even out what is smaller than a field
     hill = resize(resize(ground.height, tuple(max(4, s // step) for s in shape), False), shape)
     level = hill / np.float32(width * slope) + warp
-    step = np.floor(level)
+    step = np.floor(level)  # which terrace
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     angle = rng.uniform(0, np.pi)
     along = (np.cos(angle) * x + np.sin(angle) * y) * np.float32(gsd / (width * rng.uniform(2, 6)))
-    key = (step - step.min()).astype(int) % 61
-    along = along + rng.uniform(0, 1, 61).astype(np.float32)[key]
-    parcel = (key * 7 + np.floor(along - along.min()).astype(int) * 13) % 64
+    key = (step - step.min()).astype(np.int32) & 63
+    along = along - along.min() + rng.uniform(0, 1, 64).astype(np.float32)[key]
+    parcel = (7 * key + 13 * along.astype(np.int32)) & 63
     crops = np.array(["crop", "grass", "straw", "soil"])
     bare = rng.uniform(0.0, 0.5)
     chosen = rng.choice(4, 64, p=[0.45 * (1 - bare), 0.3 * (1 - bare), 0.25 * (1 - bare), bare])
@@ -150,8 +151,9 @@ def _terraces(
     if gsd < 3:
         furrow = np.sin(along * np.float32(rng.uniform(40, 90)))
         rows = rows + 0.05 * furrow * (tone[parcel] > 1)
-    target = ground.colour
-    target += alpha * (table[:, parcel] * (rows - 0.35 * wall) - target)
+    rows = rows - 0.35 * wall
+    for channel, tones in zip(ground.colour, table.astype(np.float32), strict=True):
+        channel += alpha * (tones[parcel] * rows - channel)
     ground.standing *= 1 - alpha
     if gsd < 3:
         ground.standing += alpha * wall * np.float32(0.8)

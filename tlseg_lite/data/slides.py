@@ -184,11 +184,13 @@ def apply(rng: np.random.Generator, ground: Ground, slide: Slide, fresh: bool = 
     ).astype(np.float32)
 
     # streaks along the way down, blocks on the deposit
-    tile = noise(rng, (96, 96), 0.7, shortest=1.5)
-    length = max(len(s) * 0.5, 1.0) if len(s) else 1.0
-    rows = across * np.float32(radius * rng.uniform(0.5, 1.0)) + 48
-    cols = s * np.float32(max(length / rng.uniform(4, 10), 3))
-    streak = ndimage.map_coordinates(tile, np.stack([rows, cols]), order=1, mode="grid-wrap")
+    if radius > 3:
+        tile = noise(rng, (64, 64), 0.7, shortest=1.5)
+        rows = across * np.float32(radius * rng.uniform(0.5, 1.0)) + 32
+        cols = s * np.float32(max(0.5 * len(s) / rng.uniform(4, 10), 3))
+        streak = ndimage.map_coordinates(tile, np.stack([rows, cols]), order=1, mode="grid-wrap")
+    else:
+        streak = rough
     streaky = np.float32(rng.uniform(0.03, 0.16))
     blocky = np.float32(rng.uniform(0.02, 0.14))
     texture = 1 + streaky * streak * (1.1 - deposit) + blocky * rough * (0.5 + deposit)
