@@ -190,6 +190,8 @@ def buildings(rng: np.random.Generator, ground: Ground) -> None:
         if y1 - y0 < 2 or x1 - x0 < 2:
             continue
         box = (slice(y0, y1), slice(x0, x1))
+        if ground.label[box].mean() > 0.25:  # nobody builds on a slide
+            continue
         y, x = np.mgrid[y0:y1, x0:x1].astype(np.float32)
         u = np.cos(angle) * (x - cx) + np.sin(angle) * (y - cy)
         v = np.cos(angle) * (y - cy) - np.sin(angle) * (x - cx)

@@ -70,7 +70,7 @@ def plant(rng: np.random.Generator, ground: Ground, biome: Biome) -> None:
     """Cover the bare ground with plants and rock, and keep the shares in ``ground.layers``."""
     shape, gsd = ground.shape, ground.gsd
     span = max(shape)
-    broad = smooth_noise(rng, shape, span * rng.uniform(0.25, 0.6))
+    broad = smooth_noise(rng, shape, span * rng.uniform(0.2, 0.5))
     medium = noise(rng, shape, 1.4, longest=span / 4, shortest=3.5)
     fine = noise(rng, shape, 0.5, longest=24, shortest=1.2)
     wet = (ground.wetness - ground.wetness.mean()) / (ground.wetness.std() + 1e-6)

@@ -63,7 +63,7 @@ SENTINEL = {
 
 # Haze of a clear day (raw units, reflectance * 10,000), how much of the ground each band sees,
 # and how much of the light is diffuse (it also reaches shadows): more at short wavelengths.
-PATH = np.array([1010, 690, 430, 270, 215, 130, 100, 90, 130, 9.0, 40, 15], np.float32)
+PATH = np.array([1010, 690, 400, 235, 190, 130, 100, 90, 130, 9.0, 40, 15], np.float32)
 THROUGH = np.array([0.80, 0.86, 0.92, 0.95, 0.96, 0.97, 0.98, 0.98, 0.42, 2e-4, 1, 1], np.float32)
 DIFFUSE = np.array([0.48, 0.42, 0.33, 0.26, 0.22, 0.18, 0.16, 0.15, 0.14, 0.5, 0.10, 0.08])
 

@@ -70,24 +70,25 @@ def render_rgb(rng: np.random.Generator, ground: Ground, light: Light) -> np.nda
     picture = picture * (1 - veil) + air * veil
     # the supplier's stretch: white balance, gamma, contrast about the middle
     balance = np.exp(rng.normal([-0.04, 0.0, 0.0], [0.07, 0.03, 0.07])).astype(np.float32)
-    gain = np.float32(np.exp(np.clip(rng.normal(-0.02, 0.17), -0.3, 0.35)))
+    gain = np.float32(np.exp(np.clip(rng.normal(-0.05, 0.15), -0.3, 0.3)))
     picture = np.clip(picture * (gain * balance)[:, None, None], 1e-4, 1.2)
-    picture = picture ** np.float32(np.exp(rng.normal(0.06, 0.12)))
+    picture = picture ** np.float32(np.exp(rng.normal(0.04, 0.12)))
+    picture -= np.clip(picture - np.float32(0.5), 0, None) * np.float32(rng.uniform(0.2, 0.6))
     return _sensor(rng, picture)
 
 
 def _sensor(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
     """Optics, noise, the sharpening of the pan-sharpened product, and JPEG."""
-    blur = rng.uniform(0.35, 0.85)
+    blur = rng.uniform(0.3, 0.6)
     picture = ndimage.gaussian_filter(picture, (0, blur, blur), truncate=2.5)
     level = np.float32(rng.uniform(0.002, 0.012))
     picture += level * rng.standard_normal(picture.shape[1:], dtype=np.float32)
-    amount = np.float32(max(0.0, rng.normal(0.7, 0.5)))
+    amount = np.float32(max(0.0, rng.normal(0.75, 0.5)))
     if amount > 0.05:
         radius = rng.uniform(0.8, 1.5)
         soft = ndimage.gaussian_filter(picture.mean(0), radius, truncate=2.5)
         picture = picture + amount * (picture.mean(0) - soft)
-    if rng.random() < 0.35:  # resampled once on its way
+    if rng.random() < 0.22:  # resampled once on its way
         extra = rng.uniform(0.4, 1.0)
         picture = ndimage.gaussian_filter(picture, (0, extra, extra), truncate=2.5)
     picture = np.clip(picture, 0, 1)
@@ -130,7 +131,7 @@ def render_bands(rng: np.random.Generator, ground: Ground, light: Light) -> np.n
     bands = reflected * THROUGH[:, None, None] + PATH[:, None, None] * air
     scale = max(ground.shape) / 128  # the blur is fixed on the ground
     for band in range(12):
-        width = {0: 2.4, 8: 2.4, 9: 2.4}.get(band, 0.55 if band in (1, 2, 3, 7) else 0.95)
+        width = {0: 2.4, 8: 2.4, 9: 2.4}.get(band, 0.48 if band in (1, 2, 3, 7) else 0.95)
         bands[band] = ndimage.gaussian_filter(bands[band], width * scale, truncate=2.5)
     grain = np.array([4, 5, 5, 6, 8, 12, 14, 16, 6, 1.2, 10, 8], np.float32)
     bands += grain[:, None, None] * rng.standard_normal(bands.shape, dtype=np.float32)

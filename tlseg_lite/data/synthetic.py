@@ -54,7 +54,7 @@ def _ground(rng: np.random.Generator, style: str, shape: tuple[int, int]) -> Gro
     origin = tuple(c.start / cell_px for c in cut)
     height = terrain.resize(land.height, big)[cut[0], cut[1]].copy()
     rough = terrain.noise(rng, shape, 2.0, longest=max(shape) / 3, shortest=3.0)
-    height += rough * np.float32(rng.uniform(0.003, 0.009) * max(shape) * gsd)
+    height += rough * np.float32(rng.uniform(0.003, 0.008) * max(shape) * gsd)
     area = np.log10(terrain.resize(np.maximum(land.area, 1.0), big, smooth=False))
     channels = 3 if style == "bijie" else 12
     table = RGB if style == "bijie" else SENTINEL
@@ -85,7 +85,7 @@ def _plan_bijie(
     for k in range(count):
         part = share if k == 0 else share * rng.uniform(0.08, 0.5)
         area = part * pixels
-        spread = 0.07 if k == 0 else 0.3
+        spread = 0.09 if k == 0 else 0.3
         middle = (0.5 + rng.normal(0, spread, 2)) * ground.shape
         head = _head_near(rng, ground, middle, 0.55 * np.sqrt(1.8 * area))
         age = float(rng.beta(0.8, 2.8))
@@ -132,8 +132,8 @@ def _plan_landslide4sense(
     vague = min(rng.negative_binomial(1.0, 0.16), 18)
     age = rng.beta(0.7, 4.0)
     for k in range(mapped + vague):
-        size = 16.0 * (1 - rng.random()) ** (-1 / 0.9)
-        size = np.clip(size, 16, 1300) if k < mapped else np.clip(0.25 * size, 3, 16)
+        size = 20.0 * (1 - rng.random()) ** (-1 / 0.9)
+        size = np.clip(size, 20, 1400) if k < mapped else np.clip(0.2 * size, 3, 16)
         heads = [int(rng.choice(weight.size, p=weight))]
         if size > 60:  # large ones have several heads that join in one hollow
             away = np.hypot(*(grid - grid[heads[0]]).T)
