@@ -335,3 +335,24 @@ def test_too_few_numbers_are_possible_but_not_checked():
     assert "at a landslide share of 10 %" in repr(report)
     assert check(precision=90.1, recall=80.2, oa=95.1).verdict == "possible"
     assert check(precision=90.10, recall=80.20, f1=84.86).verdict == "consistent"
+
+
+def test_a_table_settles_what_its_rows_leave_open():
+    rows = []  # landslide-class scores on one test set; each row alone fits macro averages as well
+    for name, tp, fp in (("A", 0.030, 0.010), ("B", 0.035, 0.020), ("C", 0.025, 0.004)):
+        true = (tp, fp, 0.045 - tp, 0.955 - fp)
+        names = ["precision", "recall", "f1", "oa"]
+        row = printed(*true, *names, convention=Convention("landslide", "landslide"))
+        rows.append({"paper": "mine", "table": "1", "row": name, **row})
+    frame = pd.DataFrame(rows)
+    assert all(len({f.convention.average for f in explain(r).fits}) == 2 for r in rows)
+    audited = tl.audit.audit_table(frame)
+    assert set(audited["average"]) == {"landslide"}
+    assert audited["landslide_share"].tolist() == pytest.approx([4.5] * 3, abs=0.02)
+    assert audited["table_share"].tolist() == pytest.approx([4.5] * 3, abs=0.02)
+
+
+def test_recovered_prints_itself_in_percent():
+    text = repr(recover_confusion(**printed(8, 2, 3, 87, *SIX)))
+    assert "TP 8.00, FP 2.00, FN 3.00, TN 87.00 %" in text
+    assert "closure 0.999" in text

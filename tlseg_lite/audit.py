@@ -190,9 +190,9 @@ def explain(row: Any) -> Report:
 def audit_table(frame: pd.DataFrame, by: tuple[str, ...] = ("paper", "table")) -> pd.DataFrame:
     """Checks every row with scores; what a row leaves open, the rest of its table settles.
 
-    The rows of one table were measured on the same pictures with the same code: of the conventions
-    that fit a row, the one that fits most rows of its table is taken, and the table's landslide
-    share is the median over the rows that agree with themselves.
+    The rows of one table were measured on the same pictures with the same code. So the convention
+    that fits most of its rows is taken for all of them, and among equals the one under which the
+    rows agree best on the landslide share. The table's share is the median over its rows.
 
     Args:
         frame: as ``published`` gives it; at least the columns in ``by`` and ``row``.
@@ -210,19 +210,17 @@ def audit_table(frame: pd.DataFrame, by: tuple[str, ...] = ("paper", "table")) -
     parts = []
     for names, group in scored.groupby(list(by), sort=False):
         reports = [explain(row) for _, row in group.iterrows()]
-        votes: dict[Convention, int] = {}
-        for report in reports:
-            for found in report.fits:
-                votes[found.convention] = votes.get(found.convention, 0) + 1
+        settled = _of_the_table(reports)
         lines = []
         for (_, row), report in zip(group.iterrows(), reports, strict=True):
             line = dict(zip(by, names, strict=True)) | {"row": row["row"]}
-            line |= {"verdict": report.verdict}
-            best = max(report.fits, key=lambda f: votes[f.convention], default=report.best)
+            line |= {"verdict": report.verdict, "average": None, "f1": None}
+            best = next((f for f in report.fits if f.convention == settled), report.best)
             if best is not None:
                 if report.consistent:
                     line |= {"average": best.convention.average, "f1": best.convention.f1}
-                line |= {"residual": best.residual, "closure": best.closure}
+                closure = math.nan if best.closure is None else best.closure
+                line |= {"residual": best.residual, "closure": closure}
             if report.consistent and best.rank == 3:
                 scores = best.scores()
                 for name in ("share", "precision", "recall", "f1"):
@@ -234,6 +232,22 @@ def audit_table(frame: pd.DataFrame, by: tuple[str, ...] = ("paper", "table")) -
             part.insert(len(part.columns) - 1, "table_share", part["landslide_share"].median())
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
+
+
+def _of_the_table(reports: list[Report]) -> Convention | None:
+    """The convention that fits most rows; of equals, the one whose landslide shares agree best."""
+    shares: dict[Convention, list[float]] = {}
+    for report in reports:
+        for found in report.fits:
+            shares.setdefault(found.convention, []).append(found.landslide_share)
+    if not shares:
+        return None
+
+    def rank(convention: Convention) -> tuple[int, float]:
+        values = shares[convention]
+        return len(values), -round((max(values) - min(values)) / max(values), 3)
+
+    return max(shares, key=rank)
 
 
 def _parameters(values: Mapping[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tlseg_lite.metrics import ConfusionMatrix, Scores, score_values
 
@@ -88,7 +88,7 @@ class Convention:
         return bool(named or by_average or (self.f1 == "landslide" and "f1" in columns))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Recovered:
     """The confusion matrix behind a row of a table.
 
@@ -103,6 +103,8 @@ class Recovered:
         alternatives: other matrices that fit as well (three columns can leave two).
         convention: what P, REC, F1 and IoU were taken to be.
         rounding: half a unit of the last printed digit, percentage points.
+        least_residual: the smallest largest difference that any matrix reaches; ``residual`` is
+            that of the least-squares matrix.
     """
 
     tp: float
@@ -117,7 +119,16 @@ class Recovered:
     alternatives: tuple[ConfusionMatrix, ...]
     convention: Convention
     rounding: float
-    least_residual: float = field(repr=False)
+    least_residual: float
+
+    def __repr__(self) -> str:
+        tp, fp, fn, tn = (100 * value for value in self.confusion.counts())
+        closure = "" if self.closure is None else f", closure {self.closure:.4f}"
+        return (
+            f"Recovered(TP {tp:.2f}, FP {fp:.2f}, FN {fn:.2f}, TN {tn:.2f} % of the pixels, "
+            f"landslide share {100 * self.landslide_share:.2f} %, "
+            f"residual {self.residual:.4f} points{closure})"
+        )
 
     @property
     def confusion(self) -> ConfusionMatrix:

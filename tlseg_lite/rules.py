@@ -126,4 +126,5 @@ def what_would_mend_it(
                     break
         if lines:
             return lines
-    return ["No one or two columns explain it: the rest contradicts itself as well."]
+    what = "pair of columns" if len(given) > 4 else "single column"
+    return [f"No {what} explains it: without it the rest contradicts itself as well."]
