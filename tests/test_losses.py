@@ -64,3 +64,14 @@ def test_shapes_must_agree():
         bce_dice(torch.zeros(1, 1, 4, 4), torch.zeros(1, 4, 4))
     with pytest.raises(ValueError, match="valid has shape"):
         bce_dice(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 2, 4))
+
+
+def test_a_batch_may_be_divided():
+    generator = torch.Generator().manual_seed(2)
+    logits = torch.randn(4, 1, 6, 6, generator=generator)
+    target = (torch.rand(4, 1, 6, 6, generator=generator) > 0.5).float()
+    valid = torch.ones(4, 1, 6, 6)
+    for i in range(4):
+        valid[i, :, 2 + i :] = 0  # images of four shapes
+    halves = [bce_dice(logits[h], target[h], valid[h]) for h in (slice(0, 2), slice(2, 4))]
+    torch.testing.assert_close(bce_dice(logits, target, valid), sum(halves) / 2)

@@ -9,7 +9,9 @@ import torch.nn.functional as F
 def bce(
     logits: torch.Tensor, target: torch.Tensor, valid: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Mean binary cross-entropy over the valid pixels.
+    """Binary cross-entropy: the mean over each image's valid pixels, averaged over the batch.
+
+    Each image counts the same whatever its shape, so a batch may be divided among processes.
 
     Args:
         logits: (B, 1, H, W), any real numbers.
@@ -23,7 +25,8 @@ def bce(
     each = F.binary_cross_entropy_with_logits(logits.float(), target.float(), reduction="none")
     if valid is None:
         return each.mean()
-    return (each * valid).sum() / valid.sum().clamp(min=1)
+    valid = valid.float().flatten(1)
+    return ((each.flatten(1) * valid).sum(1) / valid.sum(1).clamp(min=1)).mean()
 
 
 def dice(
