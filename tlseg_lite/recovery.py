@@ -125,8 +125,8 @@ class Recovered:
         tp, fp, fn, tn = (100 * value for value in self.confusion.counts())
         closure = "" if self.closure is None else f", closure {self.closure:.4f}"
         return (
-            f"Recovered(TP {tp:.2f}, FP {fp:.2f}, FN {fn:.2f}, TN {tn:.2f} % of the pixels, "
-            f"landslide share {100 * self.landslide_share:.2f} %, "
+            f"Recovered(TP {tp:.2f}, FP {fp:.2f}, FN {fn:.2f}, TN {tn:.2f} % of the pixels,\n"
+            f"          landslide share {100 * self.landslide_share:.2f} %, "
             f"residual {self.residual:.4f} points{closure})"
         )
 
