@@ -14,6 +14,7 @@ from tlseg_lite.data.synthetic import STYLES, Scene, SyntheticLandslides
 from tlseg_lite.progress import bar
 
 BIJIE = "Bijie-landslide-dataset"
+FEW = 64  # fewer scenes are written before a second process has started
 NOTE = "synthetic.json"  # says that these are no real images, and how to make them again
 
 
@@ -41,7 +42,7 @@ def synthesize(
         size: side in pixels; None: native sizes. Landslide4Sense has 128 only.
         seed: 0 or larger.
         progress: show a bar.
-        workers: processes; below 64 scenes one is enough and is used.
+        workers: processes; below `FEW` scenes one is enough and is used.
 
     Returns:
         ``out``, for `tlseg_lite.data.Bijie` or `Landslide4Sense`.
@@ -69,7 +70,7 @@ def synthesize(
         folder.mkdir(parents=True, exist_ok=True)
     jobs = [(out, style, n, size, seed, i) for i in range(n)]
     look = {"total": n, "show": progress, "desc": f"writing {style} scenes", "unit": "scene"}
-    if workers == 1 or n < 64:
+    if workers == 1 or n < FEW:
         for job in bar(jobs, **look):
             _write(job)
     else:

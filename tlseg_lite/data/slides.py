@@ -195,10 +195,10 @@ def apply(rng: np.random.Generator, ground: Ground, slide: Slide, fresh: bool = 
     blocky = np.float32(rng.uniform(0.02, 0.14))
     texture = 1 + streaky * streak * (1.1 - deposit) + blocky * rough * (0.5 + deposit)
     texture += np.float32(rng.uniform(0.02, 0.10)) * blotch
-    tone = np.float32(np.exp(rng.normal(0.25 if fine_scale else 0.42, 0.2) - 0.25 * slide.age))
+    tone = np.float32(np.exp(rng.normal(0.17 if fine_scale else 0.34, 0.2) - 0.25 * slide.age))
     head = np.float32(1 + rng.normal(0.05, 0.10)) * scar + (1 - scar)
     toe = np.float32(1 + rng.normal(-0.04, 0.10)) * deposit + (1 - deposit)
-    texture = np.clip(texture * tone * head * toe, 0.3, 1.8)
+    texture = np.clip(texture * tone * head * toe, 0.3, 1.7)
 
     ground.standing[box] *= 1 - inside
     soil = ground.palette["soil"] * np.exp(rng.normal(0, 0.07, ground.palette["soil"].shape))

@@ -66,7 +66,7 @@ def _ground(rng: np.random.Generator, style: str, shape: tuple[int, int]) -> Gro
         height=height,
         slope=terrain.slope_of(height, gsd),
         wetness=area[cut[0], cut[1]],
-        palette=Palette(rng, table, float(rng.beta(0.8, 3.0))),
+        palette=Palette(rng, table, float(rng.beta(0.8, 2.4))),
         colour=np.zeros((channels, *shape), np.float32),
         standing=zero.copy(),
         bare=zero.copy(),
@@ -153,11 +153,11 @@ def _people_and_rivers(rng: np.random.Generator, ground: Ground, style: str, lat
     """The look-alikes: those that slides may bury first, those built afterwards later."""
     fine = style == "bijie"
     chance = {
-        "worn_patch": (0.42, 0.3),
+        "worn_patch": (0.48, 0.3),
         "river": (0.12, 0.5),
         "pond": (0.06, 0.05),
-        "bare_field": (0.34, 0.3),
-        "quarry": (0.12, 0.12),
+        "bare_field": (0.42, 0.3),
+        "quarry": (0.15, 0.12),
         "road": (0.50, 0.45),
         "buildings": (0.28, 0.2),
     }
