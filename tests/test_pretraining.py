@@ -13,7 +13,7 @@ from tlseg_lite.pretraining.loop import CURVE
 from tlseg_lite.pretraining.muon import Muon, orthogonalise
 from tlseg_lite.sam import MINI_WEIGHTS, build_sam
 
-TINY = Plan(batch=2, prompts=2, dense=0.4, textures=16, held_out=1)
+TINY = Plan(batch=2, prompts=2, dense=0.4, reading=0.5, textures=16, held_out=1)
 trained = pytest.mark.skipif(not MINI_WEIGHTS.is_file(), reason="no weights in this checkout yet")
 
 
@@ -273,7 +273,16 @@ def test_run_can_start_from_given_weights(tmp_path):
     torch.manual_seed(0)
     state = {k: v.half() for k, v in build_sam("sam_mini").state_dict().items()}
     torch.save(state, tmp_path / "start.pth")
-    plan = Plan(batch=1, prompts=1, rate=0.0, matrix_rate=0.0, dense=0.0, textures=16, held_out=1)
+    plan = Plan(
+        batch=1,
+        prompts=1,
+        rate=0.0,
+        matrix_rate=0.0,
+        dense=0.0,
+        reading=0.0,
+        textures=16,
+        held_out=1,
+    )
     path = pretrain(
         tmp_path / "run", minutes=0.01, start=tmp_path / "start.pth", plan=plan,
         workers=0, device="cpu", report=None,

@@ -39,25 +39,37 @@ CURVE = (
 class Plan:
     """Settings of the pre-training.
 
-    batch: pictures a step. prompts: of each picture. rate: peak learning rate of AdamW.
-    matrix_rate: of Muon, for the transformers' matrices. decay: weight decay of both.
-    dense: share of the time for the dense phase. warmup: share for the first rise of the rate.
+    batch: pictures a step.
+    prompts: of each picture.
+    rate: peak learning rate of AdamW.
+    matrix_rate: of Muon, for the transformers' matrices.
+    decay: weight decay of both.
+    dense: share of the time for the dense phase, without prompts.
+    reading: share at which the decoder has learned to read prompts; until then the encoder rests.
+    rehearsals: prompts to each batch, again and again, while the encoder rests.
+    warmup: share of the time for the first rise of the rate.
     harder: share of the time at which the pictures have become as hard as they get.
     corrections: share of the later steps with a second round of prompts.
+    balanced: share of the prompt phases in which the loss goes over from balanced to focal.
     average: decay of the running mean of the weights, which is what is exported.
-    textures: in the bank of the pictures. held_out: pictures of each of three difficulties for the curve.
+    textures: in the bank of the pictures.
+    held_out: pictures of each of three difficulties for the curve.
+    seed: of weights and pictures.
     """
 
-    batch: int = 16
+    batch: int = 8
     prompts: int = 8
     rate: float = 6e-4
     matrix_rate: float = 2e-3
     decay: float = 0.05
-    dense: float = 0.13
+    dense: float = 0.12
+    reading: float = 0.25
+    rehearsals: int = 4
     warmup: float = 0.01
     harder: float = 0.6
-    corrections: float = 0.4
-    average: float = 0.998
+    corrections: float = 0.2
+    balanced: float = 0.5
+    average: float = 0.99
     textures: int = 320
     held_out: int = 12
     seed: int = 0
@@ -135,7 +147,7 @@ def pretrain(
             f"{out} holds a pre-training already; pass resume=True or another folder"
         )
     out.mkdir(parents=True, exist_ok=True)
-    plan = plan or (Plan() if start is None else Plan(dense=0.0, harder=0.01))
+    plan = plan or (Plan() if start is None else Plan(dense=0.0, reading=0.0, harder=0.01))
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     say = report or (lambda line: None)
@@ -188,6 +200,7 @@ class _Run:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(plan.seed)
             self.sam = build_sam("sam_mini").to(device)
+            objective.aim(self.sam)
         if start is not None:
             load_strictly(self.sam, read_checkpoint(start), start)
         matrix = self.sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
@@ -208,26 +221,38 @@ class _Run:
         images, labels = normalise(pictures.images.to(self.device), self.sam), pictures.labels
         labels = labels.to(self.device)
         images, labels = self._pad(images, labels)
-        prompting = t >= plan.dense
-        with torch.autocast(self.device.split(":")[0], torch.bfloat16):
+        resting = plan.dense <= t < plan.reading
+        with self._autocast(), torch.set_grad_enabled(not resting):
             embeddings = self.sam.image_encoder(images)
-            free = embeddings.new_zeros(len(images), 0, embeddings.shape[1])
-            decoded = objective.decode(self.sam, embeddings, free, objective.no_mask(self.sam))
-        loss, right = objective.dense_loss(decoded.features, labels)
-        self._recent(dense_loss=loss.item(), pixels_right=right.item())
-        if prompting:
-            late = (t - plan.dense) / (1 - plan.dense)
-            asked = self._prompt(embeddings, labels, pictures.whole.to(self.device), late)
-            self._recent(prompt_loss=asked.item())
-            loss = asked + max(0.1, 0.6 - late) * loss
+        for _ in range(plan.rehearsals if resting else 1):
+            loss = embeddings.new_zeros((), dtype=torch.float32)
+            late = max(0.0, (t - plan.dense) / max(1e-6, 1 - plan.dense))
+            if t >= plan.dense:
+                loss = self._prompt(embeddings, labels, pictures.whole.to(self.device), late)
+                self._recent(prompt_loss=loss.item())
+            if not resting:
+                free = embeddings.new_zeros(len(images), 0, embeddings.shape[1])
+                with self._autocast():
+                    nothing = objective.no_mask(self.sam)
+                    features = objective.decode(self.sam, embeddings, free, nothing).features
+                dense, right = objective.dense_loss(features, labels)
+                self._recent(dense_loss=dense.item(), pixels_right=right.item())
+                loss = loss + dense * (max(0.1, 0.6 - late) if t >= plan.dense else 1.0)
+            self._update(loss)
+        self.pictures += len(images)
+
+    def _update(self, loss: Tensor) -> None:
         self.sam.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.sam.parameters(), 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
-        keep = min(plan.average, (1 + self.steps) / (10 + self.steps))
+        keep = min(self.plan.average, (1 + self.steps) / (10 + self.steps))
         torch._foreach_lerp_(self.mean, [p.detach() for p in self.sam.parameters()], 1 - keep)
-        self.steps, self.pictures = self.steps + 1, self.pictures + len(images)
+        self.steps += 1
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.split(":")[0], torch.bfloat16)
 
     def _prompt(self, embeddings: Tensor, labels: Tensor, whole: Tensor, late: float) -> Tensor:
         """The loss of a round of prompts, and now and then of a second one with corrections."""
@@ -236,12 +261,12 @@ class _Run:
         points, kinds, dense = prompts.points, prompts.kinds, objective.no_mask(sam)
         again = late > 0.15 and float(torch.rand(1, generator=g)) < self.plan.corrections
         total = embeddings.new_zeros((), dtype=torch.float32)
-        targets = prompts.targets
+        targets, balanced = prompts.targets, max(0.0, 1 - late / self.plan.balanced)
         for turn in range(1 + again):
-            with torch.autocast(self.device.split(":")[0], torch.bfloat16):
+            with self._autocast():
                 sparse = objective.embed_prompts(sam, points, kinds)
                 decoded = objective.decode(sam, embeddings, sparse, dense)
-            total = total + objective.prompt_loss(decoded, targets) / (1 + again)
+            total = total + objective.prompt_loss(decoded, targets, balanced) / (1 + again)
             if turn < again:
                 masks = decoded.masks.detach()
                 best = objective.soft_iou(masks, targets[:, 0]).argmax(1)
@@ -249,7 +274,7 @@ class _Run:
                 points, kinds = objective.correction(prompts, chosen, generator=g)
                 targets = targets[:, :1].expand(-1, 2, -1, -1)  # two prompts mean one mask
                 if float(torch.rand(1, generator=g)) < 0.6:
-                    with torch.autocast(self.device.split(":")[0], torch.bfloat16):
+                    with self._autocast():
                         dense = sam.prompt_encoder.mask_downscaling(chosen[:, None].clamp(-20, 20))
         return total
 
@@ -402,5 +427,6 @@ def export(state: str | Path, target: str | Path, **provenance: str) -> Path:
     weights = {k: v.half().contiguous() for k, v in run["average"].items()}
     part = target.with_suffix(".part")
     save_file(weights, part, metadata)
+    part.chmod(0o644)
     os.replace(part, target)
     return target

@@ -78,6 +78,23 @@ def no_mask(sam: Sam) -> Tensor:
     return sam.prompt_encoder.no_mask_embed.weight[:, :, None, None]
 
 
+@torch.no_grad()
+def aim(sam: Sam, sharpness: float = 4.0) -> None:
+    """Let an untrained decoder's prompts look at their own place in the picture.
+
+    Where tokens attend to the picture, queries and keys get the same projection, `sharpness`
+    times the usual size: then the positional encodings of a click and of its surroundings agree
+    from the beginning, and the decoder need not find that out.
+    """
+    transformer = sam.mask_decoder.transformer
+    attentions = [layer.cross_attn_token_to_image for layer in transformer.layers]
+    for attention in [*attentions, transformer.final_attn_token_to_image]:
+        torch.nn.init.normal_(attention.q_proj.weight, std=sharpness * (3 * 128) ** -0.5)
+        attention.k_proj.weight.copy_(attention.q_proj.weight)
+        attention.q_proj.bias.zero_()
+        attention.k_proj.bias.zero_()
+
+
 # --- dense phase --------------------------------------------------------------------------
 
 
@@ -241,22 +258,29 @@ def correction(
     return torch.cat([xy[:, None], prompts.points], 1), torch.cat([kind, prompts.kinds], 1)
 
 
-def mask_losses(masks: Tensor, target: Tensor) -> Tensor:
+def mask_losses(masks: Tensor, target: Tensor, balanced: float = 0.0) -> Tensor:
     """20 focal + dice of each candidate mask, against soft targets.
 
     Args:
         masks: logits (N, M, h, w). target: (N, h, w) in 0..1.
+        balanced: 0 to 1, how much of the focal part is replaced by a cross-entropy in which the
+            object and its surroundings weigh the same. A beginner needs that: with the focal
+            loss the empty mask is a trap, because dice has no gradient there.
 
     Returns:
         (N, M). The focal factor is |p - t|^2, which for 0/1 targets is the usual (1 - p_t)^2.
     """
     t = target[:, None].expand_as(masks)
     p = masks.sigmoid()
-    focal = ((p - t) ** 2 * F.binary_cross_entropy_with_logits(masks, t, reduction="none")).mean(
-        (-2, -1)
-    )
-    dice = 1 - (2 * (p * t).sum((-2, -1)) + 1) / ((p * p).sum((-2, -1)) + (t * t).sum((-2, -1)) + 1)
-    return 20 * focal + dice
+    bce = F.binary_cross_entropy_with_logits(masks, t, reduction="none")
+    loss = 1 - (2 * (p * t).sum((-2, -1)) + 1) / ((p * p).sum((-2, -1)) + (t * t).sum((-2, -1)) + 1)
+    if balanced < 1:
+        loss = loss + (1 - balanced) * 20 * ((p - t) ** 2 * bce).mean((-2, -1))
+    if balanced > 0:
+        weight = t / t.sum((-2, -1), keepdim=True).clamp_min(1e-6)
+        weight = weight + (1 - t) / (1 - t).sum((-2, -1), keepdim=True).clamp_min(1e-6)
+        loss = loss + balanced * 0.5 * (weight * bce).sum((-2, -1))
+    return loss
 
 
 def soft_iou(masks: Tensor, target: Tensor) -> Tensor:
@@ -266,22 +290,22 @@ def soft_iou(masks: Tensor, target: Tensor) -> Tensor:
     return inter / (p.sum((-2, -1)) + t.sum((-2, -1)) - inter).clamp_min(1e-6)
 
 
-def prompt_loss(decoded: Decoded, targets: Tensor) -> Tensor:
-    """The loss of one round of prompts; `targets` as in `Prompts`.
+def prompt_loss(decoded: Decoded, targets: Tensor, balanced: float = 0.0) -> Tensor:
+    """The loss of one round of prompts; `targets` as in `Prompts`, `balanced` as in `mask_losses`.
 
     The single mask learns the mask that is meant. Of the three others only the best answers for
     each reading of the prompt (with a little for all, so that none dies). The IoU head learns
     each mask's IoU with the reading that it fits best.
     """
     meant, other = targets[:, 0], targets[:, 1]
-    losses = mask_losses(decoded.masks, meant)
+    losses = mask_losses(decoded.masks, meant, balanced)
     single, three = losses[:, 0], losses[:, 1:]
     loss = single + three.amin(1) + 0.05 * three.mean(1)
     with torch.no_grad():
         quality = soft_iou(decoded.masks, meant)
     two = (meant - other).abs().amax((1, 2)) > 0.5
     if two.any():
-        second = mask_losses(decoded.masks[two, 1:], other[two])
+        second = mask_losses(decoded.masks[two, 1:], other[two], balanced)
         loss = loss.index_add(0, two.nonzero()[:, 0], 0.5 * second.amin(1))
         with torch.no_grad():
             alternative = soft_iou(decoded.masks[two], other[two])
