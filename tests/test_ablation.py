@@ -405,3 +405,11 @@ def test_findings_follow_the_rows():
     assert findings_for(one_bad_middle)["the middle does not matter much"] == "reversed"
     few = {name: values[:1] for name, values in paper.items()}
     assert set(findings_for(few).values()) == {"open"}
+    half = {name: paper[name] for name in ("TransLandSeg", "TransLandSeg-7", "TransLandSeg-8")}
+    told = ablation.findings(rows_of(half), score="landslide_iou").set_index("finding")
+    assert told.designs["the residual matters"] == "TransLandSeg - TransLandSeg-7"
+    assert told.difference["the residual matters"] == pytest.approx(0.32)
+    assert len(told) == 2  # no other middle is there
+    alone = ablation.findings(rows_of({"TransLandSeg": [0.5, 0.6]}))
+    assert set(alone.verdict) == {"open"}
+    assert set(alone.pairs) == {0}

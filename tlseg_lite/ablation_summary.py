@@ -163,7 +163,7 @@ def summary(
 
 def _differences(wide, better: Sequence[str], worse: Sequence[str]) -> list[float]:
     """For each seed that has all these designs: mean of better[i] - worse[i]."""
-    if not {*better, *worse} <= set(wide.columns):
+    if not better or not {*better, *worse} <= set(wide.columns):
         return []
     complete = wide[list(dict.fromkeys([*better, *worse]))].dropna()
     if not len(complete):
@@ -210,56 +210,66 @@ def findings(frame: pd.DataFrame, *, score: str = "miou", confidence: float = 0.
     """The papers' three findings held against the rows, a row for each setting and finding.
 
     ``holds``: the whole interval of the paired difference is above zero; ``reversed``: below;
-    ``open``: it contains zero, or there are fewer than two complete seeds. For "the middle does
-    not matter much" the difference is the largest one between TransLandSeg and another middle
-    (in absolute value); the finding holds where all those intervals stay below the residual's
-    effect, and is ``reversed`` where one lies above it altogether.
+    ``open``: it contains zero, or there are fewer than two complete seeds. The difference is the
+    mean over the finding's pairs of designs that are there; ``designs`` names them. For "the
+    middle does not matter much" it is the largest difference between TransLandSeg and another
+    middle (in absolute value); the finding holds where all four of those intervals stay below the
+    residual's effect, and is ``reversed`` where one lies above it altogether.
 
     Returns:
-        data, weights, epochs, finding, difference, low, high (fractions), pairs, verdict.
+        data, weights, epochs, finding, designs, difference, low, high (fractions), pairs (seeds),
+        verdict.
     """
     import pandas as pd
 
     rows = []
-    parts = {
-        name: contrast(frame, better, worse, score=score, confidence=confidence)
-        for name, (better, worse) in FINDINGS.items()
-    }
-    against = [
-        contrast(frame, (other,), MIDDLES[:1], score=score, confidence=confidence)
-        for other in MIDDLES[1:]
-    ]
-    for at in range(len(parts["the residual matters"])):
-        for name, table in parts.items():
-            rows.append(_finding(name, table.iloc[at], _sign(table.iloc[at])))
-        residual = parts["the residual matters"].iloc[at]
-        others = [table.iloc[at] for table in against]
-        known = [o for o in others if o.pairs]
+    for key, setting in per_seed(frame, score).groupby(list(SETTING), sort=False):
+        runs = frame[(frame[list(SETTING)] == list(key)).all(axis=1)]
+        about = setting.iloc[0][["data", "weights", "epochs"]].to_dict()
+        there = set(setting.design)
+
+        def difference(better, worse, runs=runs, there=there):
+            known = [p for p in zip(better, worse, strict=True) if set(p) <= there]
+            table = contrast(
+                runs,
+                [b for b, _ in known],
+                [w for _, w in known],
+                score=score,
+                confidence=confidence,
+            )
+            names = ", ".join(f"{b} - {w}" for b, w in known)
+            return table.iloc[0][["difference", "low", "high", "pairs"]].to_dict() | {
+                "designs": names
+            }
+
+        told = {name: difference(*designs) for name, designs in FINDINGS.items()}
+        for name, row in told.items():
+            rows.append({**about, "finding": name, **row, "verdict": _sign(row)})
+        others = [difference((other,), MIDDLES[:1]) for other in MIDDLES[1:]]
+        known = [other for other in others if other["pairs"]]
         if known:
-            largest = max(known, key=lambda o: abs(o.difference))
-            verdict = _middle_verdict(known, residual) if len(known) == len(others) else "open"
-            rows.append(_finding("the middle does not matter much", largest, verdict))
-    names = ["data", "weights", "epochs", "finding", "difference", "low", "high", "pairs"]
-    return pd.DataFrame(rows, columns=[*names, "verdict"])
+            largest = max(known, key=lambda other: abs(other["difference"]))
+            verdict = _middle_verdict(known, told["the residual matters"])
+            verdict = verdict if len(known) == len(others) else "open"
+            rows.append(
+                {**about, "finding": "the middle does not matter much", **largest}
+                | {"verdict": verdict}
+            )
+    names = ["data", "weights", "epochs", "finding", "designs", "difference", "low", "high"]
+    return pd.DataFrame(rows, columns=[*names, "pairs", "verdict"])
 
 
-def _finding(name: str, row, verdict: str) -> dict:
-    kept = {n: row[n] for n in ("data", "weights", "epochs")}
-    numbers = {n: row[n] for n in ("difference", "low", "high", "pairs")}
-    return {**kept, "finding": name, **numbers, "verdict": verdict}
-
-
-def _sign(row) -> str:
-    if row.low > 0:
+def _sign(row: dict) -> str:
+    if row["low"] > 0:
         return "holds"
-    return "reversed" if row.high < 0 else "open"
+    return "reversed" if row["high"] < 0 else "open"
 
 
-def _middle_verdict(others, residual) -> str:
-    if not residual.low > 0:
+def _middle_verdict(others: list[dict], residual: dict) -> str:
+    if not residual["low"] > 0:
         return "open"
-    furthest = [max(abs(o.low), abs(o.high)) for o in others]
-    if all(f < residual.low for f in furthest):
+    furthest = [max(abs(o["low"]), abs(o["high"])) for o in others]
+    if all(f < residual["low"] for f in furthest):
         return "holds"
-    nearest = [max(0.0, o.low, -o.high) for o in others]
-    return "reversed" if any(n > residual.high for n in nearest) else "open"
+    nearest = [max(0.0, o["low"], -o["high"]) for o in others]
+    return "reversed" if any(n > residual["high"] for n in nearest) else "open"
