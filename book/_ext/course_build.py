@@ -5,6 +5,8 @@ It is loaded through ``sphinx.local_extensions`` in ``_config.yml``, so that the
 """
 
 import os
+import platform
+from importlib.metadata import version
 
 # Only defaults: whatever the caller has set stays.
 KERNEL_ENVIRONMENT = {
@@ -19,6 +21,16 @@ def fail_on_warnings(app, exception):
     """Turn a build with warnings into one with a non-zero exit status."""
     if exception is None and app._warncount:
         app.statuscode = 1
+
+
+def describe_machine(app, config):
+    """Give the pages ``{{ build_machine }}``: what the chapters were executed on."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    config.myst_substitutions = {
+        **config.myst_substitutions,
+        "build_machine": f"{cores} CPU cores ({platform.machine()}) with "
+        f"Python {platform.python_version()} and PyTorch {version('torch').split('+')[0]}",
+    }
 
 
 def drop_thebe(app, pagename, templatename, context, doctree):
@@ -39,6 +51,7 @@ def bars_are_bars(app, what, name, obj, options, lines):
 def setup(app):
     for name, value in KERNEL_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    app.connect("config-inited", describe_machine, priority=100)
     app.connect("autodoc-process-docstring", bars_are_bars, priority=100)
     app.connect("html-page-context", drop_thebe, priority=900)
     app.connect("build-finished", fail_on_warnings)
