@@ -148,11 +148,13 @@ def landslides(dataset) -> Iterator[Case]:
             yield item["image"], [(mask, zero_shot.inner_point(mask))]
 
 
-def graph_at(image: np.ndarray, point: tuple[int, int], scale: float) -> np.ndarray:
+def graphs(image: np.ndarray) -> dict[int, np.ndarray]:
+    """A graph segmentation of the image at each scale."""
     from skimage.segmentation import felzenszwalb
 
-    labels = felzenszwalb(image, scale=scale, sigma=0.8, min_size=50)
-    return labels == labels[point[1], point[0]]
+    return {
+        scale: felzenszwalb(image, scale=scale, sigma=0.8, min_size=50) for scale in FELZENSZWALB
+    }
 
 
 def flood_at(image: np.ndarray, point: tuple[int, int], tolerance: float) -> np.ndarray:
@@ -173,6 +175,7 @@ def measure(sam, cases: list[Case], *, automatic: bool) -> dict[str, float]:
     for image, regions in cases:
         embedded = zero_shot.Embedded(sam, image)
         array = image.permute(1, 2, 0).numpy()
+        segmented = graphs(array)
         records = zero_shot.automatic(sam, image, points_per_side=16) if automatic else []
         for mask, click in regions:
             fit = zero_shot.fit(zero_shot.segment(sam, embedded, click), mask)
@@ -192,8 +195,9 @@ def measure(sam, cases: list[Case], *, automatic: bool) -> dict[str, float]:
             if automatic:
                 add("best automatic mask", zero_shot.best_automatic(records, mask)[0])
             add("whole image", mask.float().mean())
-            for scale in FELZENSZWALB:
-                add(f"graph {scale}", zero_shot.iou(graph_at(array, click, scale), mask))
+            for scale, labels in segmented.items():
+                found_there = labels == labels[click[1], click[0]]
+                add(f"graph {scale}", zero_shot.iou(found_there, mask))
             for tolerance in FLOOD:
                 add(f"flood {tolerance}", zero_shot.iou(flood_at(array, click, tolerance), mask))
     means = {name: float(np.mean(values)) for name, values in found.items()}
