@@ -299,7 +299,7 @@ def pretrain(options: argparse.Namespace, parser: argparse.ArgumentParser) -> No
     """Train sam_mini on pictures that are made on the way."""
     from tlseg_lite.pretraining import pretrain as run
 
-    run(options.out, minutes=options.minutes)
+    run(options.out, minutes=options.minutes, resume=True)
 
 
 def fetch(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
