@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import tlseg_lite as tl
+from tlseg_lite.ablation_data import SyntheticSplits
 
 OUT = Path(__file__).resolve().parent.parent / "book" / "results" / "ablation.csv"
 
@@ -23,14 +24,31 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", default=["synthetic", "real"])
     parser.add_argument("--recipe", default="laptop")
     parser.add_argument("--epochs", type=int)
+    parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--image-size", type=int, help="side of SAM's input instead of its own")
+    parser.add_argument(
+        "--images", type=int, nargs=3, metavar=("TRAIN", "VAL", "TEST"), help="synthetic scenes"
+    )
     parser.add_argument("--minutes", type=float, help="start no further run after this time")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     recipe = tl.recipes.named_recipe(options.recipe)
-    if options.epochs:
-        recipe = replace(recipe, epochs=options.epochs)
+    for name in ("epochs", "learning_rate"):
+        if getattr(options, name):
+            recipe = replace(recipe, **{name: getattr(options, name)})
+    sam = tl.load_sam(recipe.sam, image_size=options.image_size)
+    data = [s for name in options.data for s in tl.ablation.named_data(name)]
+    if options.images:
+        own = SyntheticSplits(*options.images, size=sam.image_encoder.img_size)
+        data = [own if isinstance(s, SyntheticSplits) else s for s in data]
     frame = tl.ablation.run(
-        options.designs, options.seeds, options.data, recipe, options.out, minutes=options.minutes
+        options.designs,
+        options.seeds,
+        data,
+        recipe,
+        options.out,
+        sam=sam,
+        minutes=options.minutes,
     )
     print(tl.ablation.summary(frame).to_string(index=False, float_format="{:.4f}".format))
     print(tl.ablation.findings(frame).to_string(index=False, float_format="{:.4f}".format))

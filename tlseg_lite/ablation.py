@@ -197,7 +197,8 @@ def run(
                 about = _about(source, seed, fold, name, chosen[name], sam, recipe)
                 if _key(about) in done:
                     continue
-                if minutes is not None and time.monotonic() - began > 60 * minutes:
+                late = minutes is not None and time.monotonic() - began > 60 * minutes
+                if _as_the_first_says(late):
                     break
                 folder = _folder(rows.path, about)
                 row = _train(source, seed, fold, chosen[name], sam, recipe, folder)
@@ -292,6 +293,13 @@ def _is_first_process() -> bool:
     from accelerate import PartialState
 
     return PartialState().is_main_process
+
+
+def _as_the_first_says(value: bool) -> bool:
+    """The first process's value in all of them: clocks differ, decisions must not."""
+    from accelerate.utils import broadcast_object_list
+
+    return broadcast_object_list([value])[0]
 
 
 def _wait_for_everyone() -> None:
