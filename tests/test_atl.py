@@ -309,6 +309,30 @@ def test_adapters_compute_in_float32_under_autocast(mini):
     assert half.dtype == torch.bfloat16  # the backbone's precision is kept
 
 
+@pytest.mark.parametrize("size", [16, 48, 144])
+@pytest.mark.parametrize("name", ["TransLandSeg-5", "TransLandSeg-6", "LandslideNet"])
+def test_every_image_size(name, size):
+    """One token, a grid smaller than a window, windows that need padding: forward and backward."""
+    model = tl.TransLandSeg(busy_sam("sam_mini", size), tl.DESIGNS[name]).train()
+    wake_up(model.adapters)
+    logits = model(random_images(2, size))
+    assert logits.shape == (2, 1, size, size)
+    logits.square().mean().backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.adapters.parameters())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["TransLandSeg-5", "LandslideNet"])
+def test_bfloat16_autocast_is_near_float32(mini, name):
+    model = tl.TransLandSeg(mini, tl.DESIGNS[name]).eval()
+    wake_up(model.adapters, spread=0.05)
+    images = random_images(1, 64)
+    exact = model.encode(images)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = model.encode(images)
+    assert (rough - exact).norm() < 0.05 * exact.norm()
+
+
 def test_seed_decides_the_start_and_leaves_the_rest_alone():
     torch.manual_seed(11)
     expected = torch.rand(3)
