@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from tlseg_lite.pretraining.dead_leaves import TILE, DeadLeaves, spectral_noise
+from tlseg_lite.pretraining.dead_leaves import DeadLeaves
+from tlseg_lite.pretraining.textures import TILE, spectral_noise
 
 
 @pytest.fixture(scope="module")

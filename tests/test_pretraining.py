@@ -9,8 +9,9 @@ from safetensors import safe_open
 
 import tlseg_lite as tl
 from tlseg_lite.pretraining import Plan, export, objective, pretrain
-from tlseg_lite.pretraining.loop import CURVE
+from tlseg_lite.pretraining.held_out import CURVE, HeldOut
 from tlseg_lite.pretraining.muon import Muon, orthogonalise
+from tlseg_lite.pretraining.prompts import boxes_of, correction, draw_prompts
 from tlseg_lite.sam import MINI_WEIGHTS, build_sam
 
 TINY = Plan(batch=2, prompts=2, dense=0.4, reading=0.5, textures=16, held_out=1)
@@ -100,7 +101,7 @@ def test_dense_loss_leaves_padding_out(generator):
 @pytest.mark.parametrize("wholes", [0.0, 1.0])
 def test_prompts_lie_on_what_they_mean(generator, wholes):
     labels, whole = scene()
-    prompts = objective.draw_prompts(
+    prompts = draw_prompts(
         labels, whole, 16, generator=generator, boxes=0.5, wholes=wholes, cells=32
     )
     assert prompts.full.shape == (32, 128, 128)
@@ -114,7 +115,7 @@ def test_prompts_lie_on_what_they_mean(generator, wholes):
     boxes = ~clicks
     assert (prompts.kinds[boxes] == torch.tensor([2, 3])).all()
     inside = prompts.full[boxes]
-    off = (objective.boxes_of(inside) - prompts.points[boxes]).abs()
+    off = (boxes_of(inside) - prompts.points[boxes]).abs()
     assert off.max() <= 10
     torch.testing.assert_close(*prompts.targets[boxes].unbind(1))  # a box has one reading
     area = prompts.full.sum((1, 2))
@@ -128,7 +129,7 @@ def test_prompts_lie_on_what_they_mean(generator, wholes):
 def test_small_regions_are_not_asked_for(generator):
     labels = torch.zeros(1, 128, 128, dtype=torch.uint8)
     labels[0, :5, :5] = 1
-    prompts = objective.draw_prompts(
+    prompts = draw_prompts(
         labels, torch.tensor([[0, 1]]), 8, generator=generator, least=60, cells=32
     )
     assert (prompts.full.sum((1, 2)) == 128 * 128 - 25).all()
@@ -137,22 +138,20 @@ def test_small_regions_are_not_asked_for(generator):
 def test_boxes_of_masks():
     mask = torch.zeros(1, 20, 30, dtype=torch.bool)
     mask[0, 3:8, 11:25] = True
-    assert objective.boxes_of(mask).tolist() == [[[11, 3], [24, 7]]]
+    assert boxes_of(mask).tolist() == [[[11, 3], [24, 7]]]
 
 
 def test_corrections_go_where_the_mask_is_wrong(generator):
     labels, whole = scene()
-    prompts = objective.draw_prompts(
-        labels, whole, 8, generator=generator, boxes=0.0, wholes=0.0, cells=32
-    )
+    prompts = draw_prompts(labels, whole, 8, generator=generator, boxes=0.0, wholes=0.0, cells=32)
     nothing = torch.full((16, 32, 32), -5.0)
-    points, kinds = objective.correction(prompts, nothing, generator=generator)
+    points, kinds = correction(prompts, nothing, generator=generator)
     assert points.shape == (16, 3, 2)
     assert (kinds[:, 0] == 1).all()  # all is missing: the new point is on the object
     x, y = points[:, 0].round().long().unbind(1)
     assert prompts.full[torch.arange(16), y, x].all()
     everything = -nothing
-    points, kinds = objective.correction(prompts, everything, generator=generator)
+    points, kinds = correction(prompts, everything, generator=generator)
     assert (kinds[:, 0] == 0).all()
     x, y = points[:, 0].round().long().unbind(1)
     assert not prompts.full[torch.arange(16), y, x].any()
@@ -316,9 +315,8 @@ def test_shipped_weights_are_small_and_say_where_they_come_from():
 @torch.no_grad()
 def test_shipped_weights_segment_pictures_they_never_saw():
     """One click on held-out dead leaves: far above an untrained model."""
-    from tlseg_lite.pretraining.loop import _HeldOut
 
-    held_out = _HeldOut("cpu", 3)
+    held_out = HeldOut("cpu", 3)
     learned = held_out.measure(tl.load_sam("sam_mini"))
     untrained = held_out.measure(tl.load_sam("sam_mini", weights=None))
     assert learned["click_best_of_3"] > untrained["click_best_of_3"] + 0.15

@@ -5,22 +5,13 @@ from importlib import import_module
 _NAMES = {
     "DeadLeaves": "dead_leaves",
     "Pictures": "dead_leaves",
-    "Plan": "loop",
+    "Plan": "plan",
     "pretrain": "loop",
     "export": "loop",
 }
-_MODULES = ("dead_leaves", "objective", "loop")
+_MODULES = ("dead_leaves", "held_out", "loop", "muon", "objective", "plan", "prompts", "textures")
 
-__all__ = [
-    "DeadLeaves",
-    "Pictures",
-    "Plan",
-    "dead_leaves",
-    "export",
-    "loop",
-    "objective",
-    "pretrain",
-]
+__all__ = [*_NAMES, *_MODULES]
 
 
 def __getattr__(name: str):

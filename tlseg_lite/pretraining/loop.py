@@ -7,82 +7,22 @@ plans anew.
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from tlseg_lite.pretraining import objective
 from tlseg_lite.pretraining.dead_leaves import DeadLeaves, Pictures
+from tlseg_lite.pretraining.held_out import CURVE, HeldOut, normalise, write_curve
 from tlseg_lite.pretraining.muon import optimizers
-
-if TYPE_CHECKING:
-    from segment_anything.modeling import Sam
-
-HELD_OUT = 2**40
-"""Seeds from here on are for evaluation; training uses smaller ones."""
-
-CURVE = (
-    "minutes", "step", "pictures", "learning_rate", "difficulty", "dense_loss", "pixels_right",
-    "prompt_loss", "click_best_of_3", "click_own_choice", "click_single", "box_single",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Settings of the pre-training.
-
-    batch: pictures a step.
-    prompts: of each picture.
-    rate: peak learning rate of AdamW.
-    matrix_rate: of Muon, for the transformers' matrices.
-    decay: weight decay of both.
-    dense: share of the time for the dense phase, without prompts.
-    reading: share at which the decoder has learned to read prompts; until then the encoder rests.
-    rehearsals: prompts to each batch, again and again, while the encoder rests.
-    warmup: share of the time for the first rise of the rate.
-    harder: share of the time at which the pictures have become as hard as they get.
-    corrections: share of the later steps with a second round of prompts.
-    balanced: share of the prompt phases in which the loss goes over from balanced to focal.
-    average: decay of the running mean of the weights, which is what is exported.
-    textures: in the bank of the pictures.
-    held_out: pictures of each of three difficulties for the curve.
-    seed: of weights and pictures.
-    """
-
-    batch: int = 8
-    prompts: int = 8
-    rate: float = 6e-4
-    matrix_rate: float = 2e-3
-    decay: float = 0.05
-    dense: float = 0.12
-    reading: float = 0.25
-    rehearsals: int = 4
-    warmup: float = 0.01
-    harder: float = 0.6
-    corrections: float = 0.2
-    balanced: float = 0.5
-    average: float = 0.99
-    textures: int = 320
-    held_out: int = 12
-    seed: int = 0
-
-    def schedule(self, t: float) -> float:
-        """The learning rate at share `t` of the time, as a share of its peak: up, then a cosine."""
-        rise = min(1.0, (t + 1e-4) / self.warmup)
-        return rise * 0.5 * (1 + math.cos(math.pi * min(1.0, t)))
-
-    def difficulty(self, t: float) -> float:
-        """The hardest pictures at share `t`: 0.2 in the dense phase, then rising to 1."""
-        rise = (t - self.dense) / max(1e-6, self.harder - self.dense)
-        return 0.2 + 0.8 * min(1.0, max(0.0, rise))
+from tlseg_lite.pretraining.plan import Plan
+from tlseg_lite.pretraining.prompts import correction, draw_prompts
 
 
 class PictureStream(torch.utils.data.IterableDataset):
@@ -147,7 +87,9 @@ def pretrain(
             f"{out} holds a pre-training already; pass resume=True or another folder"
         )
     out.mkdir(parents=True, exist_ok=True)
-    plan = plan or (Plan() if start is None else Plan(dense=0.0, reading=0.0, harder=0.01))
+    plan = plan or (
+        Plan() if start is None else Plan(dense=0.0, reading=0.0, harder=0.01, balanced=0.01)
+    )
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     say = report or (lambda line: None)
@@ -211,7 +153,7 @@ class _Run:
         self.seconds, self.steps, self.pictures = 0.0, 0, 0
         self.curve: list[dict[str, float]] = []
         self.recent: dict[str, float] = {}
-        self.held_out = _HeldOut(device, plan.held_out)
+        self.held_out = HeldOut(device, plan.held_out)
 
     def step(self, pictures: Pictures, t: float) -> None:
         plan = self.plan
@@ -257,7 +199,7 @@ class _Run:
     def _prompt(self, embeddings: Tensor, labels: Tensor, whole: Tensor, late: float) -> Tensor:
         """The loss of a round of prompts, and now and then of a second one with corrections."""
         g, sam = self.generator, self.sam
-        prompts = objective.draw_prompts(labels, whole, self.plan.prompts, generator=g)
+        prompts = draw_prompts(labels, whole, self.plan.prompts, generator=g)
         points, kinds, dense = prompts.points, prompts.kinds, objective.no_mask(sam)
         again = late > 0.15 and float(torch.rand(1, generator=g)) < self.plan.corrections
         total = embeddings.new_zeros((), dtype=torch.float32)
@@ -271,7 +213,7 @@ class _Run:
                 masks = decoded.masks.detach()
                 best = objective.soft_iou(masks, targets[:, 0]).argmax(1)
                 chosen = masks[torch.arange(len(masks)), best]
-                points, kinds = objective.correction(prompts, chosen, generator=g)
+                points, kinds = correction(prompts, chosen, generator=g)
                 targets = targets[:, :1].expand(-1, 2, -1, -1)  # two prompts mean one mask
                 if float(torch.rand(1, generator=g)) < 0.6:
                     with self._autocast():
@@ -339,65 +281,6 @@ class _Run:
         for key in ("seconds", "steps", "pictures", "curve", "recent"):
             setattr(self, key, state[key])
         self.generator.manual_seed(self.plan.seed + 1 + self.steps)
-
-
-class _HeldOut:
-    """The same pictures and prompts each time, from seeds that training never uses."""
-
-    def __init__(self, device: str, pictures: int, prompts: int = 8) -> None:
-        self.device, self.pictures, self.prompts = device, pictures, prompts
-        self.parts: list[Any] = []
-
-    @torch.no_grad()
-    def measure(self, sam: Sam) -> dict[str, float]:
-        if not self.parts:
-            leaves = DeadLeaves(seed=HELD_OUT, textures=96)
-            for i, hard in enumerate((0.0, 0.5, 1.0)):
-                drawn = torch.Generator().manual_seed(HELD_OUT + i)
-                pictures = leaves.sample(self.pictures, difficulty=hard, generator=drawn)
-                asked = [
-                    objective.draw_prompts(
-                        pictures.labels, pictures.whole, self.prompts, generator=drawn,
-                        boxes=share, wholes=0.0, least=100, balance=1.0,
-                    )
-                    for share in (0.0, 1.0)
-                ]  # fmt: skip
-                self.parts.append((pictures.images, asked))
-        found: dict[str, list[Tensor]] = {}
-        for images, (clicks, boxes) in self.parts:
-            x = normalise(images.to(self.device), sam)
-            with torch.autocast(self.device.split(":")[0], torch.bfloat16):
-                embeddings = sam.image_encoder(x)
-                for name, prompts in (("click", clicks), ("box", boxes)):
-                    sparse = objective.embed_prompts(
-                        sam, prompts.points.to(self.device), prompts.kinds.to(self.device)
-                    )
-                    out = objective.decode(sam, embeddings, sparse, objective.no_mask(sam))
-                    full = torch.nn.functional.interpolate(
-                        out.masks.cpu(), images.shape[-1], mode="bilinear", align_corners=False
-                    )
-                    iou = objective.soft_iou(full, prompts.full.float())
-                    own = iou[:, 1:].gather(1, out.iou[:, 1:].cpu().argmax(1, keepdim=True))
-                    for key, value in (("best_of_3", iou[:, 1:].amax(1)), ("own_choice", own[:, 0]),
-                                       ("single", iou[:, 0])):  # fmt: skip
-                        found.setdefault(f"{name}_{key}", []).append(value)
-        return {key: float(torch.cat(values).mean()) for key, values in found.items()}
-
-
-def normalise(images: Tensor, sam: Sam) -> Tensor:
-    """Images in [0, 1] as SAM's encoder wants them."""
-    return (images * 255 - sam.pixel_mean) / sam.pixel_std
-
-
-def write_curve(rows: list[dict[str, float]], path: Path) -> None:
-    """The learning curve as CSV."""
-    part = path.with_suffix(".part")
-    with part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, CURVE)
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
-    os.replace(part, path)
 
 
 def export(state: str | Path, target: str | Path, **provenance: str) -> Path:

@@ -1,0 +1,56 @@
+"""The settings of the pre-training, and how they follow the clock."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Settings of the pre-training.
+
+    batch: pictures a step.
+    prompts: of each picture.
+    rate: peak learning rate of AdamW.
+    matrix_rate: of Muon, for the transformers' matrices.
+    decay: weight decay of both.
+    dense: share of the time for the dense phase, without prompts.
+    reading: share at which the decoder has learned to read prompts; until then the encoder rests.
+    rehearsals: prompts to each batch, again and again, while the encoder rests.
+    warmup: share of the time for the first rise of the rate.
+    harder: share of the time at which the pictures have become as hard as they get.
+    corrections: share of the later steps with a second round of prompts.
+    balanced: share of the prompt phases in which the loss goes over from balanced to focal.
+    average: decay of the running mean of the weights, which is what is exported.
+    textures: in the bank of the pictures.
+    held_out: pictures of each of three difficulties for the curve.
+    seed: of weights and pictures.
+    """
+
+    batch: int = 8
+    prompts: int = 8
+    rate: float = 6e-4
+    matrix_rate: float = 2e-3
+    decay: float = 0.05
+    dense: float = 0.12
+    reading: float = 0.25
+    rehearsals: int = 4
+    warmup: float = 0.01
+    harder: float = 0.6
+    corrections: float = 0.2
+    balanced: float = 0.5
+    average: float = 0.99
+    textures: int = 320
+    held_out: int = 12
+    seed: int = 0
+
+    def schedule(self, t: float) -> float:
+        """The learning rate at share `t` of the time, as a share of its peak: up, then a cosine."""
+        rise = min(1.0, (t + 1e-4) / self.warmup)
+        return rise * 0.5 * (1 + math.cos(math.pi * min(1.0, t)))
+
+    def difficulty(self, t: float) -> float:
+        """The hardest pictures at share `t`: 0.2 in the dense phase, then rising to 1."""
+        rise = (t - self.dense) / max(1e-6, self.harder - self.dense)
+        return 0.2 + 0.8 * min(1.0, max(0.0, rise))
