@@ -43,11 +43,11 @@ BANDS = (
 B1 to B12 is 1/10000 of the reflectance."""
 
 RGB = (3, 2, 1)
-WHITE = 3000.0
-"""Raw value that becomes 1 in the RGB picture, a reflectance of 0.3. One gain for all three
-channels keeps the colours' balance. In the two original files looked at, red, green and blue
-reach from 336 to 2205: nothing is cut off, and a quarter is left for brighter ground.
-The published PNG samples are about as bright but redder, so the two do not mix unnoticed."""
+RGB_GAIN = 37.0 / 255.0
+"""Stored value to brightness in [0, 1], the same for the three channels. With it the pictures
+have the look of the published PNG samples, whose three channels are about equally bright, as the
+stored values are (their divisors balance the bands); a model may be trained on one and used on
+the other. White is a stored value of 6.9; in the two original files looked at nothing is cut."""
 
 PARTS = {"train": "TrainData", "validation": "ValidData", "test": "TestData"}
 SIZE = 128
@@ -61,8 +61,8 @@ class Landslide4Sense(Dataset):
         root: the folder with ``TrainData``, ``ValidData`` and ``TestData``, the folder above it,
             one of them, or (with ``masks=False``) a folder of HDF5 images.
         part: ``"train"``, ``"validation"`` (or ``"valid"``), ``"test"``.
-        bands: ``"rgb"``: channels 3, 2, 1, raw value / 3000, cut to [0, 1]. ``"all"``: the 14
-            channels of `BANDS` as stored (raw / divisor, about 1 on average). Or any channel
+        bands: ``"rgb"``: channels 3, 2, 1, stored value x 37 / 255, cut to [0, 1]. ``"all"``: the
+            14 channels of `BANDS` as stored (raw / divisor, about 1 on average). Or any channel
             indices, as stored.
         masks: False for images without masks; items then have no ``"mask"``.
 
@@ -103,8 +103,7 @@ class Landslide4Sense(Dataset):
         path = self._images[index]
         stored = _read(path, "img", (SIZE, SIZE, len(BANDS)))[..., self.channels]
         if self._unit:
-            divisors = np.array([BANDS[channel].divisor for channel in self.channels])
-            stored = np.clip(stored * divisors / WHITE, 0, 1)
+            stored = np.clip(stored * RGB_GAIN, 0, 1)
         image = torch.from_numpy(stored.transpose(2, 0, 1).astype(np.float32))
         sample = {"image": image, "id": self.ids[index]}
         if self._masks:

@@ -10,11 +10,9 @@ from scipy import ndimage
 
 from tlseg_lite.data.confusers import clouds
 from tlseg_lite.data.ground import Ground
+from tlseg_lite.data.landslide4sense import RGB_GAIN
 from tlseg_lite.data.palettes import DIFFUSE, DIVISORS, PATH, THROUGH
 from tlseg_lite.data.terrain import cast_shadow, hillshade, smooth_noise, smoothstep
-
-# Landslide4Sense bands are stored near 1; this brings them into 0..1 for a picture.
-RGB_SCALE = 37.0 / 255.0
 
 
 @dataclass(frozen=True)
@@ -144,4 +142,4 @@ def render_bands(rng: np.random.Generator, ground: Ground, light: Light) -> np.n
 def bands_to_rgb(bands: np.ndarray) -> np.ndarray:
     """Raw channels (14, h, w) -> picture (3, h, w) in 0..1, from channels 3, 2, 1 (B4, B3, B2)."""
     stored = bands[[3, 2, 1]] / DIVISORS[[3, 2, 1], None, None]
-    return np.clip(stored * RGB_SCALE, 0, 1).astype(np.float32)
+    return np.clip(stored * RGB_GAIN, 0, 1).astype(np.float32)
