@@ -17,9 +17,15 @@ if TYPE_CHECKING:
     from segment_anything.modeling import Sam
 
 AUTOMATIC = {
-    "sam_mini": {"pred_iou_thresh": 0.6, "stability_score_thresh": 0.8, "points_per_batch": 256}
+    "sam_mini": {
+        "pred_iou_thresh": 0.2,
+        "stability_score_thresh": 0.5,
+        "stability_score_offset": 0.5,
+        "points_per_batch": 256,
+    }
 }
-"""Settings of the automatic masks where a variant needs others than `segment_anything`'s."""
+"""Settings of the automatic masks where a variant needs others than `segment_anything`'s: the
+miniature is less sure of itself, so SAM's thresholds would leave almost nothing."""
 
 
 class Segmentation(NamedTuple):
