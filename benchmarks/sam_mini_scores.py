@@ -1,10 +1,10 @@
 """What `sam_mini` can do from one prompt, measured; writes book/results/sam_mini_scores.csv.
 
-    python benchmarks/sam_mini_scores.py [--quick] [--run FOLDER]
+    python benchmarks/sam_mini_scores.py [--pictures 24] [--run FOLDER]
 
 On dead leaves from seeds that training never uses, on a few photographs of `skimage.data` with
 regions drawn by hand (below; a way to look, too few for a verdict), and on the real landslide
-samples where TLSEG_DATA or the download cache has them. Each next to a graph segmentation read at
+samples where TLSEG_DATA or the download cache has them, and on generated scenes. Each next to a graph segmentation read at
 the click and a colour flood from it, both with the setting that suits the whole set best. With
 ``--run`` the learning curve of a pre-training is copied to book/results/sam_mini_pretraining.csv.
 """
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -212,7 +211,7 @@ def measure(sam, cases: list[Case], *, automatic: bool) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a quarter of the pictures")
+    parser.add_argument("--pictures", type=int, default=24, help="dead leaves of each difficulty")
     parser.add_argument("--run", type=Path, help="folder of a pre-training: copy its curve")
     parser.add_argument("--weights", type=Path, default=MINI_WEIGHTS)
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -225,14 +224,20 @@ def main() -> None:
         "weights": hashlib.sha256(options.weights.read_bytes()).hexdigest()[:12],
         "pictures_seen": about.get("pictures", ""),
         "minutes_trained": about.get("minutes", ""),
+        "trained_on": about.get("device", ""),
+        "commit": about.get("commit", ""),
         "measured": time.strftime("%Y-%m-%d", time.gmtime()),
     }
-    n = 6 if options.quick else 24
-    sets = {f"dead leaves, difficulty {d}": list(dead_leaves(n, d)) for d in (0.0, 0.5, 1.0)}
+    sets = {
+        f"dead leaves, difficulty {d}": list(dead_leaves(options.pictures, d))
+        for d in (0.0, 0.5, 1.0)
+    }
     sets["skimage photographs, own outlines"] = list(photographs())
     for name in ("bijie", "landslide4sense"):
         dataset = tl.data.course_samples(name)
-        sets[dataset.source.split(",")[0].split(";")[0]] = list(landslides(dataset))
+        sets[dataset.source] = list(landslides(dataset))
+    scenes = tl.data.SyntheticLandslides(20, seed=5)
+    sets[scenes.source] = list(landslides(scenes))
     rows = []
     for name, cases in sets.items():
         slides = not name.startswith(("dead leaves", "skimage"))
@@ -248,7 +253,12 @@ def main() -> None:
         writer.writeheader()
         writer.writerows(rows)
     if options.run:
-        shutil.copy(options.run / "curve.csv", options.out / "sam_mini_pretraining.csv")
+        import pandas as pd
+
+        curve = pd.read_csv(options.run / "curve.csv")
+        for key in ("weights", "trained_on", "commit"):
+            curve[key] = about[key]  # the weights at its end, and what made them
+        curve.to_csv(options.out / "sam_mini_pretraining.csv", index=False)
 
 
 if __name__ == "__main__":
