@@ -6,7 +6,8 @@ On dead leaves from seeds that training never uses, on a few photographs of `ski
 regions drawn by hand (below; a way to look, too few for a verdict), on the real landslide samples
 where TLSEG_DATA or the download cache has them, and on generated scenes. Each next to a graph
 segmentation read at the click and a colour flood from it, both with the setting that suits the
-whole set best. With ``--run`` the learning curve of a pre-training is copied to book/results/sam_mini_pretraining.csv.
+whole set best. With ``--run`` the learning curve of a pre-training is copied to
+book/results/sam_mini_pretraining.csv.
 """
 
 from __future__ import annotations
