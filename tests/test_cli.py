@@ -94,6 +94,47 @@ def test_bad_files_are_one_line(arguments, told, capsys):
     assert "Traceback" not in error
 
 
+@pytest.mark.parametrize("style", ["bijie", "landslide4sense"])
+def test_synthesize_writes_what_the_readers_read(style, tmp_path, capsys):
+    import tlseg_lite as tl
+
+    out = tmp_path / "scenes"
+    size = ["--size", "64"] if style == "bijie" else []
+    assert main(["synthesize", str(out), "--style", style, "--n", "3", *size]) == 0
+    data = tl.data.Bijie(out) if style == "bijie" else tl.data.Landslide4Sense(out)
+    assert len(data) == 3
+    assert "3 scenes" in capsys.readouterr().out
+    assert main(["synthesize", str(out), "--n", "3"]) == 1  # nothing is overwritten
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_fetch_offline_says_which_file_to_put_where(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TLSEG_OFFLINE", "1")
+    monkeypatch.setenv("TLSEG_CACHE", str(tmp_path))
+    assert main(["fetch", "vit_b"]) == 1
+    told = capsys.readouterr().err
+    assert "sam_vit_b_01ec64.pth" in told
+    assert str(tmp_path) in told
+
+
+def test_ablate_runs_and_summarises(tmp_path, monkeypatch, capsys):
+    from tlseg_lite import ablation
+
+    asked = {}
+
+    def run(**options):
+        asked.update(options)
+        return "rows"
+
+    monkeypatch.setattr(ablation, "run", run)
+    monkeypatch.setattr(ablation, "summary", lambda rows: __import__("pandas").DataFrame([rows]))
+    arguments = ["ablate", "--designs", "table4", "LoRA-4", "--seeds", "2", "--epochs", "3"]
+    assert main([*arguments, "--out", str(tmp_path / "a.csv"), "--data", "bijie"]) == 0
+    assert (asked["designs"], list(asked["seeds"])) == (["table4", "LoRA-4"], [0, 1])
+    assert (asked["recipe"].epochs, asked["data"]) == (3, ["bijie"])
+    assert "rows" in capsys.readouterr().out
+
+
 def test_as_a_module():
     told = subprocess.run(
         [sys.executable, "-m", "tlseg_lite", "--help"], capture_output=True, text=True, check=True

@@ -116,7 +116,14 @@ def _add_ablate(commands) -> None:
     p = commands.add_parser("ablate", help="a grid of designs and seeds, resumable")
     p.add_argument("--designs", nargs="+", default=["table4"], help="names or groups of designs")
     p.add_argument("--seeds", type=_whole(1), default=5, help="number of seeds (default 5)")
-    p.add_argument("--data", nargs="+", default=["synthetic"], choices=("synthetic", "real"))
+    p.add_argument(
+        "--data",
+        nargs="+",
+        default=["synthetic"],
+        choices=("synthetic", "synthetic-landslide4sense", "bijie", "landslide4sense", "real"),
+        help="synthetic scenes, or real samples in five folds (real: both sets)",
+    )
+    p.add_argument("--minutes", type=_positive, help="start no further run after this time")
     p.add_argument("--recipe", choices=RECIPES, default="laptop")
     p.add_argument("--epochs", type=_whole(1))
     p.add_argument("--out", type=Path, required=True, help="CSV file; finished rows are kept")
@@ -282,6 +289,7 @@ def ablate(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None
         data=options.data,
         recipe=_recipe(options),
         out=options.out,
+        minutes=options.minutes,
     )
     print(ablation.summary(frame).to_string())
 
