@@ -6,6 +6,7 @@ import pytest
 
 os.environ.setdefault("TLSEG_OFFLINE", "1")  # no test touches the network
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait let others work
 os.environ.setdefault("TLSEG_PROGRESS", "0")  # no progress bars in outputs
 os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # no debugger remark per kernel
 

@@ -13,6 +13,7 @@ KERNEL_ENVIRONMENT = {
     "TLSEG_OFFLINE": "1",  # a book build never touches the network
     "TLSEG_PROGRESS": "0",  # no progress bars of the course in the pages ...
     "TQDM_DISABLE": "1",  # ... and none of libraries
+    "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait let others work, on a busy machine
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # no debugger remark when a kernel starts
 }
 
