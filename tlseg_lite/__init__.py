@@ -3,7 +3,7 @@
 ``import tlseg_lite as tl`` is cheap: every name below is imported when it is first used.
 """
 
-from importlib import import_module
+from tlseg_lite._lazy import lazy
 
 __version__ = "0.1.0"
 
@@ -54,17 +54,4 @@ _MODULES = [
 
 __all__ = [*_NAMES, *_MODULES]
 
-
-def __getattr__(name: str):
-    if name in _NAMES:
-        value = getattr(import_module(f"{__name__}.{_NAMES[name]}"), name)
-    elif name in _MODULES:
-        value = import_module(f"{__name__}.{name}")
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy(__name__, globals(), _NAMES, _MODULES)

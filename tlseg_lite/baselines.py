@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from tlseg_lite.files import read_tensors, write_tensors
+from tlseg_lite.files import misfits, read_tensors, write_tensors
 from tlseg_lite.networks import LAPTOP_ENCODERS, PAPER_ENCODERS, encoder_for, encoders, network
 from tlseg_lite.sam import CheckpointError
 
@@ -296,11 +296,7 @@ def _load_encoder(model: Baseline, path: Path) -> None:
 
 
 def _load_strictly(module: nn.Module, state: Mapping[str, torch.Tensor], source: Any) -> None:
-    own = module.state_dict()
-    odd = sorted(own.keys() ^ state.keys()) or sorted(
-        key for key in own if own[key].shape != state[key].shape
-    )
-    if odd:
+    if odd := misfits(module.state_dict(), state):
         raise CheckpointError(
             f"{source} does not fit: {len(odd)} tensors are missing, unexpected or of another "
             f"shape ({', '.join(odd[:3])}); build the model as the saved one was built, image "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +78,10 @@ def read_tensors(
             f"expected a saved {expected or 'model'}"
         )
     return tensors, about
+
+
+def misfits(own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]) -> list[str]:
+    """Names that only one of the two has or, if there are none, whose shapes differ; sorted."""
+    return sorted(own.keys() ^ given.keys()) or sorted(
+        name for name in own if own[name].shape != given[name].shape
+    )

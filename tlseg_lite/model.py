@@ -13,7 +13,7 @@ from torch import nn
 
 from tlseg_lite.atl import ATLConfig, build_adapters
 from tlseg_lite.encoder import encode
-from tlseg_lite.files import read_tensors, write_tensors
+from tlseg_lite.files import misfits, read_tensors, write_tensors
 from tlseg_lite.lora import LoRAConfig, lora_parameters, with_lora
 from tlseg_lite.sam import CheckpointError, build_sam, load_sam
 
@@ -134,10 +134,7 @@ class TransLandSeg(nn.Module):
             CheckpointError: names the tensors that do not fit.
         """
         own = self.trained_state()
-        odd = sorted(own.keys() ^ state.keys()) or sorted(
-            name for name in own if own[name].shape != state[name].shape
-        )
-        if odd:
+        if odd := misfits(own, state):
             raise CheckpointError(
                 f"{source} does not fit this model: {len(odd)} tensors are missing, unexpected or "
                 f"of another shape ({', '.join(odd[:3])}); build the model with the design that it "

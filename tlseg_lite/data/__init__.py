@@ -4,7 +4,7 @@ Every dataset has ``len``, items ``{"image": float32 3xHxW in [0, 1], "mask": fl
 0/1, "id": str}`` at native size, ``.ids`` (list of str) and ``.source`` (what it is, in words).
 """
 
-from importlib import import_module
+from tlseg_lite._lazy import lazy
 
 # at once, not when first used: a later import of the module `samples` would hide the function
 from tlseg_lite.data.samples import course_samples, samples
@@ -27,17 +27,4 @@ _MODULES = ("bijie", "errors", "images", "landslide4sense", "splits", "synthetic
 
 __all__ = ["course_samples", "samples", *_NAMES, *_MODULES]
 
-
-def __getattr__(name: str):
-    if name in _NAMES:
-        value = getattr(import_module(f"{__name__}.{_NAMES[name]}"), name)
-    elif name in _MODULES:
-        value = import_module(f"{__name__}.{name}")
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy(__name__, globals(), _NAMES, _MODULES)
