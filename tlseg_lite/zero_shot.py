@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from segment_anything import SamPredictor
     from segment_anything.modeling import Sam
 
@@ -226,34 +228,67 @@ def click_map(
         clicks: along the longer side of the image; the other side has them equally dense.
         batch: clicks answered at once.
     """
-    if clicks < 1 or batch < 1:
-        raise ValueError(f"clicks is {clicks} and batch {batch}; expected positive numbers")
     embedded = image if isinstance(image, Embedded) else Embedded(sam, image)
     mask = _mask(target)
     if tuple(mask.shape) != tuple(embedded.size):
         raise ValueError(
             f"the image is {embedded.size}, its mask {tuple(mask.shape)}; expected alike"
         )
-    height, width = embedded.size
-    step = max(height, width) / clicks
-    y = ((torch.arange(max(1, round(height / step))) + 0.5) * step).clamp(max=height - 1).long()
-    x = ((torch.arange(max(1, round(width / step))) + 0.5) * step).clamp(max=width - 1).long()
+    best, own = [], []
+    for _, masks, scores in every_click(sam, embedded, clicks=clicks, batch=batch):
+        every = iou(masks, mask)
+        best.append(every.amax(1))
+        own.append(every.gather(1, scores.argmax(1, keepdim=True))[:, 0])
+    y, x = click_grid(embedded.size, clicks)
+    shape = (len(y), len(x))
+    inside = mask[y][:, x]
+    return ClickMap(torch.cat(best).view(shape), torch.cat(own).view(shape), y, x, inside)
+
+
+def click_grid(size: tuple[int, int], clicks: int) -> tuple[Tensor, Tensor]:
+    """The pixels (rows,), (columns,) of a grid of clicks on an image of `size` (H, W).
+
+    Args:
+        size: height and width in pixels.
+        clicks: along the longer side; the other side has them equally dense.
+    """
+    if clicks < 1:
+        raise ValueError(f"clicks is {clicks}; expected a positive number")
+    step = max(size) / clicks
+    y, x = (
+        ((torch.arange(max(1, round(n / step))) + 0.5) * step).clamp(max=n - 1).long()
+        for n in size
+    )
+    return y, x
+
+
+def every_click(
+    sam: Sam, image: Tensor | np.ndarray | Embedded, *, clicks: int = 16, batch: int = 64
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """SAM's answers to each click of `click_grid` by itself, row by row, in batches.
+
+    Args:
+        sam, image: as in `segment`.
+        clicks: along the longer side of the image.
+        batch: clicks answered at once.
+
+    Yields:
+        the clicks (N, 2) as x, y in pixels; their masks bool (N, 3, H, W); the scores (N, 3).
+    """
+    if batch < 1:
+        raise ValueError(f"batch is {batch}; expected a positive number")
+    embedded = image if isinstance(image, Embedded) else Embedded(sam, image)
+    y, x = click_grid(embedded.size, clicks)
     grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).view(-1, 2)  # x, y; row by row
     predictor = embedded.predictor
     coords = predictor.transform.apply_coords_torch(grid.float(), embedded.size)
-    best, own = [], []
-    for part in coords.split(batch):
+    for points, part in zip(grid.split(batch), coords.split(batch), strict=True):
         with torch.no_grad():
             masks, scores, _ = predictor.predict_torch(
                 part[:, None].to(predictor.device),
                 torch.ones(len(part), 1, dtype=torch.int, device=predictor.device),
             )
-        every = iou(masks.cpu(), mask)
-        best.append(every.amax(1))
-        own.append(every.gather(1, scores.cpu().argmax(1, keepdim=True))[:, 0])
-    shape = (len(y), len(x))
-    inside = mask[y][:, x]
-    return ClickMap(torch.cat(best).view(shape), torch.cat(own).view(shape), y, x, inside)
+        yield points, masks.cpu(), scores.cpu()
 
 
 def inner_point(target: Tensor | np.ndarray) -> tuple[int, int]:
