@@ -5,11 +5,14 @@ import os
 
 import pytest
 import torch
+import torch.distributed
+import torch.multiprocessing
 from safetensors import safe_open
 
 import tlseg_lite as tl
 from tlseg_lite.pretraining import Plan, export, objective, pretrain
 from tlseg_lite.pretraining.held_out import CURVE, HeldOut
+from tlseg_lite.pretraining.loop import _Run
 from tlseg_lite.pretraining.muon import Muon, orthogonalise
 from tlseg_lite.pretraining.prompts import boxes_of, correction, draw_prompts
 from tlseg_lite.sam import MINI_WEIGHTS, build_sam
@@ -289,6 +292,42 @@ def test_run_can_start_from_given_weights(tmp_path):
     got = tl.load_sam("sam_mini", weights=path).state_dict()
     for key, value in state.items():
         torch.testing.assert_close(got[key], value.float(), msg=key)
+
+
+def _two_gradients(rank, out, meeting):
+    """In each of two processes: a gradient of its own, one that only the first has, one of none."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2)
+    run = _Run(out, TINY, "cpu", world=2)
+    both, first, *_, none = run.sam.parameters()
+    both.grad = torch.full_like(both, 1.0 + 2 * rank)
+    if rank == 0:
+        first.grad = torch.full_like(first, 3.0)
+    run._share_gradients()
+    torch.save([both.grad, first.grad, none.grad], out / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_processes_share_the_mean_of_their_gradients(tmp_path):
+    meeting = (tmp_path / "meet").as_uri()
+    torch.multiprocessing.spawn(_two_gradients, (tmp_path, meeting), 2)
+    for rank in range(2):
+        both, first, none = torch.load(tmp_path / f"{rank}.pt")
+        assert (both == 2.0).all()
+        assert (first == 1.5).all()
+        assert none is None
+
+
+def test_two_processes_train_one_model(tmp_path):
+    lines = []
+    path = pretrain(
+        tmp_path, minutes=2e-3, plan=TINY, processes=2, device="cpu", report=lines.append
+    )
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert state["pictures"] == 2 * TINY.batch * state["steps"] > 0
+    assert tl.load_sam("sam_mini", weights=path).origin["fingerprint"]
+    with pytest.raises(ValueError, match="processes is 2 on 'cuda'"):
+        pretrain(tmp_path / "x", minutes=1, processes=2, device="cuda")
 
 
 def test_errors_name_the_remedy(tmp_path):

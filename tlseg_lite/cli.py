@@ -146,6 +146,12 @@ def _add_pretrain(commands) -> None:
         "--out", type=Path, required=True, help="folder of the run; goes on if there is one"
     )
     p.add_argument("--minutes", type=_positive, required=True, help="how long to train")
+    p.add_argument(
+        "--start", type=Path, help="weights to begin with instead of random ones; 'shipped': ours"
+    )
+    p.add_argument(
+        "--processes", type=_whole(1), default=1, help="side by side on a CPU, a core each"
+    )
     p.set_defaults(action=pretrain)
 
 
@@ -307,7 +313,16 @@ def pretrain(options: argparse.Namespace, parser: argparse.ArgumentParser) -> No
     """Train sam_mini on pictures that are made on the way."""
     from tlseg_lite.pretraining import pretrain as run
 
-    run(options.out, minutes=options.minutes, resume=True)
+    start = options.start
+    if start is not None and str(start) == "shipped":
+        from tlseg_lite.sam import MINI_WEIGHTS as start
+    run(
+        options.out,
+        minutes=options.minutes,
+        start=start,
+        processes=options.processes,
+        resume=True,
+    )
 
 
 def fetch(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed
 from torch import Tensor
 
 from tlseg_lite.pretraining import objective
@@ -55,6 +57,7 @@ def pretrain(
     save_every: float = 2.0,
     evaluate_every: float = 4.0,
     workers: int | None = None,
+    processes: int = 1,
     report: Callable[[str], None] | None = print,
 ) -> Path:
     """Pre-train `sam_mini` and export it.
@@ -68,15 +71,17 @@ def pretrain(
             skipped (unless `plan` says otherwise).
         plan: the settings; None: the defaults.
         save_every, evaluate_every: in minutes.
-        workers: processes that make pictures; None: one beside a CPU, none on a GPU (which makes
-            its own).
+        workers: processes that make pictures, for each that trains; None: one beside a single
+            process on a CPU, else none (it makes its own).
+        processes: that train side by side on a CPU, one thread each, with ``plan.batch`` pictures
+            a step for each. Two of them use two cores better than one process with two threads.
         report: is called with a line now and then; None: silence.
 
     Returns:
         the path of the exported weights.
 
     Raises:
-        ValueError: minutes are not positive.
+        ValueError: minutes are not positive; several processes and no CPU.
         FileExistsError: `out` holds a run and `resume` is False.
     """
     if not minutes > 0:
@@ -91,15 +96,45 @@ def pretrain(
         Plan() if start is None else Plan(dense=0.0, reading=0.0, harder=0.01, balanced=0.01)
     )
     if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = "cuda" if torch.cuda.is_available() and processes == 1 else "cpu"
+    if processes < 1 or (processes > 1 and device != "cpu"):
+        raise ValueError(
+            f"processes is {processes} on {device!r}; expected 1, or more with device='cpu'"
+        )
+    workers = workers if workers is not None else int(device == "cpu" and processes == 1)
+    settings = (out, plan, device, start, minutes, save_every, evaluate_every, workers)
+    if processes == 1:
+        _train(0, 1, settings, report)
+    else:
+        with tempfile.TemporaryDirectory() as meeting:
+            torch.multiprocessing.spawn(
+                _train_beside, (processes, settings, report, Path(meeting) / "meet"), processes
+            )
+    return export(out / "state.pt", out / "sam_mini.safetensors")
+
+
+def _train_beside(rank: int, world: int, settings: tuple, report: Any, meeting: Path) -> None:
+    """One of several processes."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=meeting.as_uri(), rank=rank, world_size=world
+    )
+    try:
+        _train(rank, world, settings, report if rank == 0 else None)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def _train(rank: int, world: int, settings: tuple, report: Any) -> None:
+    out, plan, device, start, minutes, save_every, evaluate_every, workers = settings
     say = report or (lambda line: None)
-    run = _Run(out, plan, device, start)
+    run = _Run(out, plan, device, start, world)
     if (out / "state.pt").exists():
         run.load()
         say(f"resumed at {run.seconds / 60:.1f} minutes, {run.pictures} pictures")
-    workers = workers if workers is not None else int(device == "cpu")
+    run.generator.manual_seed(run.generator.initial_seed() + 10**6 * rank)
     level = torch.multiprocessing.Value("d", plan.difficulty(run.seconds / 60 / minutes))
-    stream = PictureStream(plan, run.pictures, level, device)
+    stream = PictureStream(plan, run.pictures + 10**7 * rank, level, device)
     batches = iter(
         torch.utils.data.DataLoader(
             stream, batch_size=None, num_workers=workers, prefetch_factor=2 if workers else None
@@ -114,31 +149,40 @@ def pretrain(
         run.step(Pictures(*pictures), t)
         pictures = next(batches)
         now = time.monotonic()
-        run.seconds, last = run.seconds + now - last, now
+        run.seconds, last = run.agree(run.seconds + now - last), now
         if run.seconds - evaluated >= 60 * evaluate_every:
             evaluated = run.seconds
-            run.note(t)
-            say(run.last_line())
+            if rank == 0:
+                run.note(t)
+                say(run.last_line())
         if run.seconds - told >= 60:
             told = run.seconds
             recent = ", ".join(f"{k} {v:.3f}" for k, v in run.recent.items())
             say(f"{run.seconds / 60:.1f} min, step {run.steps}: {recent}")
         if run.seconds - saved >= 60 * save_every:
             saved = run.seconds
-            run.save()
-    run.note(1.0)
-    say(run.last_line())
-    run.save()
-    return export(out / "state.pt", out / "sam_mini.safetensors")
+            if rank == 0:
+                run.save()
+    if rank == 0:
+        run.note(1.0)
+        say(run.last_line())
+        run.save()
 
 
 class _Run:
-    """Model, running mean, optimiser and counters of one run."""
+    """Model, running mean, optimiser and counters of one run, in one of `world` processes."""
 
-    def __init__(self, out: Path, plan: Plan, device: str, start: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        out: Path,
+        plan: Plan,
+        device: str,
+        start: str | Path | None = None,
+        world: int = 1,
+    ) -> None:
         from tlseg_lite.sam import build_sam, load_strictly, read_checkpoint
 
-        self.out, self.plan, self.device = out, plan, device
+        self.out, self.plan, self.device, self.world = out, plan, device, world
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(plan.seed)
             self.sam = build_sam("sam_mini").to(device)
@@ -181,11 +225,39 @@ class _Run:
                 self._recent(dense_loss=dense.item(), pixels_right=right.item())
                 loss = loss + dense * (max(0.1, 0.6 - late) if t >= plan.dense else 1.0)
             self._update(loss)
-        self.pictures += len(images)
+        self.pictures += len(images) * self.world
+
+    def agree(self, seconds: float) -> float:
+        """The clock of the first process, for all."""
+        if self.world == 1:
+            return seconds
+        clock = torch.tensor([seconds], dtype=torch.float64)
+        torch.distributed.broadcast(clock, 0)
+        return float(clock)
+
+    def _share_gradients(self) -> None:
+        """The mean of the gradients over the processes, in each of them.
+
+        A part of the model that only some processes have used counts as zero in the others; one
+        that none has used keeps no gradient.
+        """
+        every = list(self.sam.parameters())
+        used = torch.tensor([p.grad is not None for p in every], dtype=torch.float32)
+        torch.distributed.all_reduce(used)
+        shared = [p for p, any_ in zip(every, used.tolist(), strict=True) if any_]
+        flat = torch.cat(
+            [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in shared]
+        )
+        torch.distributed.all_reduce(flat)
+        parts = (flat / self.world).split([p.numel() for p in shared])
+        for p, part in zip(shared, parts, strict=True):
+            p.grad = part.view_as(p)
 
     def _update(self, loss: Tensor) -> None:
         self.sam.zero_grad(set_to_none=True)
         loss.backward()
+        if self.world > 1:
+            self._share_gradients()
         torch.nn.utils.clip_grad_norm_(self.sam.parameters(), 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
@@ -198,17 +270,19 @@ class _Run:
 
     def _prompt(self, embeddings: Tensor, labels: Tensor, whole: Tensor, late: float) -> Tensor:
         """The loss of a round of prompts, and now and then of a second one with corrections."""
-        g, sam = self.generator, self.sam
-        prompts = draw_prompts(labels, whole, self.plan.prompts, generator=g)
+        g, sam, plan = self.generator, self.sam, self.plan
+        prompts = draw_prompts(labels, whole, plan.prompts, generator=g)
         points, kinds, dense = prompts.points, prompts.kinds, objective.no_mask(sam)
-        again = late > 0.15 and float(torch.rand(1, generator=g)) < self.plan.corrections
+        again = late > 0.15 and float(torch.rand(1, generator=g)) < plan.corrections
         total = embeddings.new_zeros((), dtype=torch.float32)
-        targets, balanced = prompts.targets, max(0.0, 1 - late / self.plan.balanced)
+        targets, balanced = prompts.targets, max(0.0, 1 - late / plan.balanced)
         for turn in range(1 + again):
             with self._autocast():
                 sparse = objective.embed_prompts(sam, points, kinds)
                 decoded = objective.decode(sam, embeddings, sparse, dense)
-            total = total + objective.prompt_loss(decoded, targets, balanced) / (1 + again)
+            total = total + objective.prompt_loss(decoded, targets, balanced, plan.quality) / (
+                1 + again
+            )
             if turn < again:
                 masks = decoded.masks.detach()
                 best = objective.soft_iou(masks, targets[:, 0]).argmax(1)

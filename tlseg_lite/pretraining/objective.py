@@ -166,24 +166,26 @@ def soft_iou(masks: Tensor, target: Tensor) -> Tensor:
     return inter / (p.sum((-2, -1)) + t.sum((-2, -1)) - inter).clamp_min(1e-6)
 
 
-def prompt_loss(decoded: Decoded, targets: Tensor, balanced: float = 0.0) -> Tensor:
+def prompt_loss(
+    decoded: Decoded, targets: Tensor, balanced: float = 0.0, quality: float = 1.0
+) -> Tensor:
     """The loss of one round of prompts; `targets` as in `Prompts`, `balanced` as in `mask_losses`.
 
     The single mask learns the mask that is meant. Of the three others only the best answers for
     each reading of the prompt (with a little for all, so that none dies). The IoU head learns
-    each mask's IoU with the reading that it fits best.
+    each mask's IoU with the reading that it fits best; `quality` is its weight.
     """
     meant, other = targets[:, 0], targets[:, 1]
     losses = mask_losses(decoded.masks, meant, balanced)
     single, three = losses[:, 0], losses[:, 1:]
     loss = single + three.amin(1) + 0.05 * three.mean(1)
     with torch.no_grad():
-        quality = soft_iou(decoded.masks, meant)
+        true = soft_iou(decoded.masks, meant)
     two = (meant - other).abs().amax((1, 2)) > 0.5
     if two.any():
         second = mask_losses(decoded.masks[two, 1:], other[two], balanced)
         loss = loss.index_add(0, two.nonzero()[:, 0], 0.5 * second.amin(1))
         with torch.no_grad():
             alternative = soft_iou(decoded.masks[two], other[two])
-            quality[two] = torch.maximum(quality[two], alternative)
-    return loss.mean() + F.mse_loss(decoded.iou, quality)
+            true[two] = torch.maximum(true[two], alternative)
+    return loss.mean() + quality * F.mse_loss(decoded.iou, true)

@@ -22,6 +22,7 @@ class Plan:
     harder: share of the time at which the pictures have become as hard as they get.
     corrections: share of the later steps with a second round of prompts.
     balanced: share of the prompt phases in which the loss goes over from balanced to focal.
+    quality: weight of the IoU head's loss beside the masks'.
     average: decay of the running mean of the weights, which is what is exported.
     textures: in the bank of the pictures.
     held_out: pictures of each of three difficulties for the curve.
@@ -40,6 +41,7 @@ class Plan:
     harder: float = 0.6
     corrections: float = 0.2
     balanced: float = 0.5
+    quality: float = 1.0
     average: float = 0.99
     textures: int = 320
     held_out: int = 12
