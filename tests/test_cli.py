@@ -83,6 +83,7 @@ def test_bad_usage(arguments, told, capsys):
         (["evaluate", "nothing.safetensors", "--data", "synthetic"], "no saved model at"),
         (["train", "--data", "bijie", "--root", "nowhere", "--out", "x"], "nowhere"),
         (["train", "--data", "synthetic", "--out", "x", "--weights", "no.pth"], "no weights file"),
+        (["pretrain", "--out", "OUT", "--minutes", "1", "--start", "no.pth"], "no weights file"),
     ],
 )
 def test_bad_files_are_one_line(arguments, told, capsys):

@@ -33,6 +33,7 @@ _MODULES = [
     "boundary",
     "calibration",
     "cli",
+    "comparison",
     "curves",
     "data",
     "downloads",
@@ -49,6 +50,7 @@ _MODULES = [
     "sam",
     "statistics",
     "training",
+    "widgets",
     "zero_shot",
 ]
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlseg_lite.ablation_data import Splits, named_data
+from tlseg_lite.ablation_data import Splits, ids_in_words, named_data
 from tlseg_lite.ablation_summary import contrast, findings, read, summary
 from tlseg_lite.atl import DESIGNS, ATLConfig
 from tlseg_lite.lora import LoRAConfig
@@ -262,9 +262,9 @@ def _train(source, seed, fold, design: Design, sam, recipe: Recipe, folder: Path
         "trainable": counts.trainable,
         "total": counts.total,
         "data_source": source.source,
-        "train_ids": _ids(train.ids),
-        "val_ids": _ids(val.ids),
-        "test_ids": _ids(test.ids),
+        "train_ids": ids_in_words(train.ids),
+        "val_ids": ids_in_words(val.ids),
+        "test_ids": ids_in_words(test.ids),
     }
     try:
         done = tl.fit(model, train, val, recipe, folder, progress=False)
@@ -279,14 +279,6 @@ def _train(source, seed, fold, design: Design, sam, recipe: Recipe, folder: Path
         "best_epoch": done.best_epoch,
         "seconds": f"{done.history.seconds.sum():.1f}",
     }
-
-
-def _ids(ids: Sequence[str]) -> str:
-    """All ids; of a long list the ends, the number and a hash."""
-    if len(ids) <= 40:
-        return " ".join(ids)
-    digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:12]
-    return f"{ids[0]} ... {ids[-1]} ({len(ids)} ids, sha256 {digest})"
 
 
 def _is_first_process() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -44,13 +45,14 @@ class SyntheticSplits(Splits):
         val: int = 16,
         test: int = 32,
         *,
-        size: int = 256,
+        size: int | None = 256,
         style: str = "bijie",
     ):
         self.numbers, self.size, self.style = (train, val, test), size, style
         self.name = f"synthetic-{style}"
+        pixels = "of varying size" if size is None else f"{size} px"
         self.source = (
-            f"synthetic scenes in the style of {style}, {size} px: {train} for training, {val} for "
+            f"synthetic scenes in the style of {style}, {pixels}: {train} for training, {val} for "
             f"validation, {test} for test, drawn anew for each seed"
         )
 
@@ -65,7 +67,9 @@ class SyntheticSplits(Splits):
 
 
 @lru_cache(maxsize=1)  # the designs of one seed follow each other
-def _drawn(numbers: tuple[int, ...], size: int, style: str, seed: int) -> tuple[Dataset, ...]:
+def _drawn(
+    numbers: tuple[int, ...], size: int | None, style: str, seed: int
+) -> tuple[Dataset, ...]:
     from tlseg_lite.data import SyntheticLandslides
 
     return tuple(
@@ -112,6 +116,14 @@ class InMemory(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.items[index]
+
+
+def ids_in_words(ids: Sequence[str]) -> str:
+    """All ids; of a long list the ends, the number and a hash."""
+    if len(ids) <= 40:
+        return " ".join(ids)
+    digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:12]
+    return f"{ids[0]} ... {ids[-1]} ({len(ids)} ids, sha256 {digest})"
 
 
 def _digest(*values: Any) -> str:

@@ -1,0 +1,66 @@
+"""All models under one protocol: fills book/results/comparison.csv.
+
+    python benchmarks/comparison.py                         # everything: many hours on two cores
+    python benchmarks/comparison.py --minutes 30            # as much as fits; call again to go on
+    python benchmarks/comparison.py --models TransLandSeg unet --diets real --seeds 0 1 2
+    python benchmarks/comparison.py --data bijie --test-root PATH   # test on one's own full Bijie
+
+Real images are the 20 + 20 samples, by five-fold cross-validation, or with ``--test-root`` all of
+them for training and the rest of the full dataset for test. It may be stopped and started at any
+time: finished rows are kept and not done again.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import tlseg_lite as tl
+from tlseg_lite import comparison
+from tlseg_lite.ablation_data import SyntheticSplits
+
+OUT = Path(__file__).resolve().parent.parent / "book" / "results" / "comparison.csv"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--models", nargs="+", help="names; else all")
+    parser.add_argument("--diets", nargs="+", default=list(comparison.DIETS), help="or real-5, ...")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--data", nargs="+", default=["bijie", "landslide4sense"])
+    parser.add_argument("--test-root", type=Path, help="folder of the full dataset: its test part")
+    parser.add_argument("--scenes", type=int, default=600, help="generated scenes for training")
+    parser.add_argument("--scene-epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=30, help="on the real images")
+    parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--image-size", type=int, default=256)
+    parser.add_argument("--minutes", type=float, help="start no further run after this time")
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args()
+    recipe = replace(tl.Recipe.laptop(), epochs=options.epochs)
+    if options.learning_rate:
+        recipe = replace(recipe, learning_rate=options.learning_rate)
+    sam = tl.load_sam("sam_mini", image_size=options.image_size)
+    models = comparison.contestants(options.models, sam=sam)
+    for name in options.data:
+        data = name
+        if options.test_root is not None:
+            full = {"bijie": tl.data.Bijie, "landslide4sense": tl.data.Landslide4Sense}[name]
+            test = full(options.test_root)
+            data = comparison.Holdout(tl.data.samples(name), test, f"{name}-full")
+        frame = comparison.run(
+            models,
+            options.diets,
+            options.seeds,
+            data,
+            options.out,
+            recipe=recipe,
+            first=replace(recipe, epochs=options.scene_epochs),
+            scenes=SyntheticSplits(options.scenes, 40, 1, size=None, style=name),
+            image_size=options.image_size,
+            minutes=options.minutes,
+        )
+    print(comparison.summary(frame).to_string(index=False, float_format="{:.4f}".format))
+
+
+if __name__ == "__main__":
+    main()

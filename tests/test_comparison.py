@@ -1,0 +1,172 @@
+"""The protocol of the comparison: what is trained on what, counted once, resumed, summarised."""
+
+import csv
+from dataclasses import replace
+
+import pytest
+import torch
+
+import tlseg_lite as tl
+from tlseg_lite import comparison
+from tlseg_lite.ablation_data import FoldSplits, SyntheticSplits
+from tlseg_lite.metrics import ConfusionMatrix
+
+QUICK = replace(tl.Recipe.laptop(), epochs=1, batch_size=4)
+
+
+class Scenes(torch.utils.data.Dataset):
+    """Ten tiny pictures, the left part of each a landslide."""
+
+    source = "ten pictures made by a test"
+
+    def __init__(self, n: int = 10, name: str = "p"):
+        self.ids = [f"{name}{i:02d}" for i in range(n)]
+
+    def __len__(self):
+        return len(self.ids)
+
+    def __getitem__(self, i):
+        g = torch.Generator().manual_seed(i)
+        mask = torch.zeros(1, 64, 64)
+        mask[..., : 8 + 4 * i] = 1
+        image = 0.3 + 0.4 * mask.expand(3, -1, -1) + 0.05 * torch.rand(3, 64, 64, generator=g)
+        return {"image": image.clamp(0, 1), "mask": mask, "id": self.ids[i]}
+
+
+@pytest.fixture(scope="module")
+def sam():
+    return tl.load_sam("sam_mini", image_size=64)
+
+
+@pytest.fixture(scope="module")
+def recorded(sam, tmp_path_factory):
+    """One model on three diets, two seeds, two folds."""
+    out = tmp_path_factory.mktemp("comparison") / "rows.csv"
+    lines = []
+
+    def run(**changes):
+        settings = {
+            "models": comparison.contestants(["TransLandSeg"], sam=sam),
+            "diets": ["real", "synthetic", "synthetic+real"],
+            "seeds": 2,
+            "data": FoldSplits(Scenes(), "tiny", folds=2),
+            "recipe": QUICK,
+            "first": QUICK,
+            "scenes": SyntheticSplits(4, 2, 1, size=64),
+            "image_size": 64,
+            "report": lines.append,
+        }
+        return comparison.run(out=out, **settings | changes)
+
+    return out, run, run(), lines
+
+
+def test_each_diet_has_its_runs(recorded):
+    _, _, frame, lines = recorded
+    assert len(frame) == len(lines) == 2 * (2 + 1 + 2)
+    by_diet = frame.groupby("diet")
+    assert by_diet.size().to_dict() == {"real": 4, "synthetic": 2, "synthetic+real": 4}
+    assert set(by_diet.get_group("synthetic").test_images) == {10}
+    assert set(by_diet.get_group("synthetic").train_images) == {4}
+    assert set(by_diet.get_group("real").test_images) == {5}
+    assert set(by_diet.get_group("real").train_images) == {4}
+    assert set(by_diet.get_group("synthetic+real").train_images) == {8}
+
+
+def test_every_pixel_is_tested_once_for_each_seed(recorded):
+    _, _, frame, _ = recorded
+    counts = [f"test_{c}" for c in ("tp", "fp", "fn", "tn")]
+    pixels = frame.groupby(["diet", "seed"])[counts].sum().sum(axis=1)
+    assert (pixels == 10 * 64 * 64).all()
+    landslide = sum(64 * (8 + 4 * i) for i in range(10))
+    sums = frame.groupby(["diet", "seed"])[["test_tp", "test_fn"]].sum().sum(axis=1)
+    assert (sums == landslide).all()
+
+
+def test_nothing_is_done_twice(recorded, monkeypatch):
+    _, run, frame, _ = recorded
+    monkeypatch.setattr(tl, "fit", lambda *a, **k: pytest.fail("trained again"))
+    assert len(run()) == len(frame)
+
+
+def test_interrupted_grid_goes_on(recorded, tmp_path):
+    out, run, frame, _ = recorded
+    lines = out.read_text().splitlines(keepends=True)
+    out.write_text("".join(lines[:-2]))
+    again = run()
+    assert len(again) == len(frame)
+    columns = ["diet", "seed", "fold", "test_tp", "test_fp"]
+    order = ["diet", "seed", "fold"]
+    left, right = (f.sort_values(order)[columns].reset_index(drop=True) for f in (frame, again))
+    assert left.equals(right)  # on one machine a run repeats itself
+    assert run(minutes=1e-9, seeds=3).equals(again)  # no time: nothing is started
+
+
+def test_summary_counts_pixels_of_all_folds_together(recorded):
+    _, _, frame, _ = recorded
+    table = comparison.summary(frame)
+    assert set(table.diet) == {"real", "synthetic", "synthetic+real"}
+    row = table[table.diet == "real"].iloc[0]
+    values = []
+    for seed in (0, 1):
+        runs = frame[(frame.diet == "real") & (frame.seed == seed)]
+        tp, fp, fn, tn = (int(runs[f"test_{c}"].sum()) for c in ("tp", "fp", "fn", "tn"))
+        values.append(ConfusionMatrix(tp, fp, fn, tn).scores().miou)
+    assert row["mean"] == pytest.approx(sum(values) / 2)
+    assert row.seeds == 2
+    assert row.low < row["mean"] < row.high
+    half = frame[~((frame.diet == "real") & (frame.seed == 1) & (frame.fold == 1))]
+    left = comparison.summary(half)
+    assert left[left.diet == "real"].iloc[0].seeds == 1  # a seed with a missing fold is left out
+
+
+def test_fewer_real_images(recorded, tmp_path):
+    _, run, _, _ = recorded
+    frame = run(diets=["real-2"], seeds=[0])
+    assert set(frame[frame.diet == "real-2"].train_images) == {2}
+
+
+def test_random_weights_differ_and_stay_frozen(sam):
+    models = comparison.contestants(["TransLandSeg", "TransLandSeg on random weights"], sam=sam)
+    good, blank = (model.build(0) for model in models.values())
+    assert models["TransLandSeg"].backbone == sam.origin["fingerprint"]
+    assert models["TransLandSeg on random weights"].weights == "random"
+    assert tl.count_parameters(good) == tl.count_parameters(blank)
+    a, b = (m.image_encoder.blocks[0].attn.qkv.weight for m in (good, blank))
+    assert not torch.equal(a, b)
+    assert not b.requires_grad
+
+
+def test_holdout_tests_on_images_that_it_did_not_see():
+    train, test = Scenes(6), Scenes(10)
+    data = comparison.Holdout(train, test, "tiny-full")
+    parts = data.parts(0, 0)
+    assert [len(part.ids) for part in parts] == [5, 1, 4]
+    assert not set(parts[2].ids) & set(train.ids)
+    with pytest.raises(ValueError, match="all 6 test images are training images"):
+        comparison.Holdout(train, Scenes(6), "same")
+
+
+def test_every_baseline_is_built_alike(sam):
+    models = comparison.contestants(sam=sam)
+    assert len(models) == 12
+    first, again, other = (models["unet"].build(seed).state_dict() for seed in (0, 0, 1))
+    key = "net.decoder.blocks.0.conv1.0.weight"
+    assert torch.equal(first[key], again[key])
+    assert not torch.equal(first[key], other[key])
+
+
+@pytest.mark.parametrize("diet", ["unreal", "real-0", "real-x", "synthetic-5"])
+def test_unknown_diets(diet, tmp_path):
+    with pytest.raises(ValueError, match="unknown diet"):
+        comparison.run({}, [diet], 1, "bijie", tmp_path / "x.csv")
+
+
+def test_errors_name_the_choices(tmp_path):
+    with pytest.raises(ValueError, match="unknown model 'sam2'; choose from TransLandSeg"):
+        comparison.contestants(["sam2"])
+    with (tmp_path / "x.csv").open("w") as file:
+        csv.writer(file).writerow(["a", "b"])
+    with pytest.raises(ValueError, match="other columns"):
+        comparison.read(tmp_path / "x.csv")
+    assert len(comparison.read(tmp_path / "none.csv")) == 0
