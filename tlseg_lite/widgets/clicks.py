@@ -1,0 +1,148 @@
+"""Click on a picture and see SAM's masks: all answers of a grid of clicks, computed beforehand."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from tlseg_lite import zero_shot
+from tlseg_lite.plots import LANDSLIDE, PREDICTED_OUTLINE
+from tlseg_lite.widgets.page import Widget, border, pack_masks, picture_uri, stage, tinted
+
+if TYPE_CHECKING:
+    from segment_anything.modeling import Sam
+
+FILL = 0.4
+"""Opacity of a mask's inside; its border is opaque."""
+
+
+def click_to_segment(
+    sam: Sam,
+    image: torch.Tensor,
+    target: torch.Tensor | None = None,
+    *,
+    alt: str,
+    clicks: int = 16,
+    side: int = 256,
+    target_name: str = "mapped landslide",
+) -> Widget:
+    """A picture to click on, with SAM's three masks for each of a grid of clicks.
+
+    The masks are those of `zero_shot.segment` at the grid's points; a click goes to the nearest
+    of them. With 16 x 16 clicks on 256 x 256 pixels the page grows by about half a megabyte.
+
+    Args:
+        sam: from `load_sam`.
+        image: (3, H, W) float in [0, 1].
+        target: a known mask (H, W) or (1, H, W) to compare with, or None.
+        alt: what the picture shows, in words.
+        clicks: along the longer side of the image.
+        side: a larger picture is thinned to at most this many pixels along its longer side, by
+            whole steps, for display. Scores are those of the full masks.
+        target_name: what `target` is called.
+
+    Raises:
+        ValueError: the image is not (3, H, W) in [0, 1], or the target's size differs from it.
+    """
+    embedded = zero_shot.Embedded(sam, image)
+    height, width = embedded.size
+    step = -(-max(height, width) // side)
+    masks, scores, shares, ious = [], [], [], []
+    for _, part, expected in zero_shot.every_click(sam, embedded, clicks=clicks):
+        masks.append(part[..., ::step, ::step].numpy())
+        scores += expected.tolist()
+        shares += part.float().mean((-2, -1)).tolist()
+        if target is not None:
+            ious += zero_shot.iou(part, target).tolist()
+    masks = np.concatenate(masks)
+    scores, shares, ious = _rounded(scores), _rounded(shares), _rounded(ious)
+    small = zero_shot.as_pixels(image)[::step, ::step]
+    y, x = zero_shot.click_grid(embedded.size, clicks)
+    known = None if target is None else np.asarray(target).reshape(height, width)[::step, ::step]
+    first = _nearest(y, x, (width // 2, height // 2) if target is None else _inside(target))
+    choice = int(np.argmax(scores[first]))
+    data = {
+        "step": step,
+        "x": x.tolist(),
+        "y": y.tolist(),
+        "masks": pack_masks(masks.reshape(-1, *masks.shape[-2:])),
+        "scores": scores,
+        "shares": shares,
+        "ious": ious,
+        "first": first,
+        "target": None if known is None else pack_masks([known > 0]),
+        "targetName": target_name,
+        "colours": {"mask": PREDICTED_OUTLINE, "target": LANDSLIDE},
+        "fill": FILL,
+    }
+    shown = masks[first, choice]
+    layers = [(shown, PREDICTED_OUTLINE, FILL), (border(shown), PREDICTED_OUTLINE, 1)]
+    if known is not None:
+        layers.append((border(known > 0), LANDSLIDE, 1))
+    label = "Click to segment"
+    aim = (
+        'class="aim" tabindex="0" role="application" aria-describedby="{NAME}-help" '
+        'aria-label="Picture to click on; the arrow keys move the click"'
+    )
+    picture = stage(picture_uri(small), alt, tinted(layers), shown.shape, aim)
+    choices = ("mask 1", "mask 2", "mask 3", "the highest score")
+    radios = "".join(
+        f'<label class="beside"><input type="radio" name="{{NAME}}-which" value="{i}"'
+        f"{' checked' if i == 3 else ''}> {text}</label>"
+        for i, text in enumerate(choices)
+    )
+    outline = (
+        f'<label><input type="checkbox" class="known" checked> outline of the {escape(target_name)}'
+        "</label>"
+        if target is not None
+        else ""
+    )
+    state = describe(
+        int(x[first % len(x)]), int(y[first // len(x)]), choice, scores[first], shares[first],
+        ious[first] if ious else None, target_name,
+    )  # fmt: skip
+    body = (
+        f'<div class="columns">{picture}<div>'
+        f'<p id="{{NAME}}-help" data-live>Click or drag in the picture, or focus it and use the '
+        "arrow keys. The answer is that of the nearest of "
+        f"{len(y)} x {len(x)} clicks.</p>"
+        f"<fieldset data-live><legend>show</legend>{radios}{outline}</fieldset>"
+        f'<p class="state" aria-live="polite">{escape(state)}</p></div></div>'
+    )
+    return Widget("clicks", label, body, data)
+
+
+def describe(
+    x: int,
+    y: int,
+    which: int,
+    scores: list[float],
+    shares: list[float],
+    ious: list[float] | None,
+    target_name: str,
+) -> str:
+    """One state of the control in words; the script writes the same."""
+    text = (
+        f"Click at x {x}, y {y}. Mask {which + 1} of 3, the model's score {scores[which]:.2f} "
+        f"(all three: {', '.join(f'{s:.2f}' for s in scores)}), "
+        f"covers {100 * shares[which]:.1f} % of the picture."
+    )
+    if ious is not None:
+        text += f" IoU with the {target_name}: {ious[which]:.2f} (best of three {max(ious):.2f})."
+    return text
+
+
+def _rounded(rows: list[list[float]]) -> list[list[float]]:
+    return [[round(value, 5) for value in row] for row in rows]
+
+
+def _inside(target: torch.Tensor) -> tuple[int, int]:
+    return zero_shot.inner_point(target)
+
+
+def _nearest(y: torch.Tensor, x: torch.Tensor, point: tuple[int, int]) -> int:
+    row, column = int((y - point[1]).abs().argmin()), int((x - point[0]).abs().argmin())
+    return row * len(x) + column
