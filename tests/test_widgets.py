@@ -208,7 +208,7 @@ def test_clicks_show_what_segment_answers(sam, picture, tmp_path):
 @needs_chromium
 def test_first_state_of_the_clicks_is_the_same_without_scripts(sam, picture, tmp_path):
     image, mask = picture
-    for target in (mask, None):
+    for target in (mask, 0 * mask, None):
         widget = tl.widgets.click_to_segment(
             sam, image, target, alt="A bright blob on a slope", clicks=4, side=64
         )

@@ -26,7 +26,7 @@ def click_to_segment(
     *,
     alt: str,
     clicks: int = 16,
-    side: int = 256,
+    side: int = 320,
     target_name: str = "mapped landslide",
 ) -> Widget:
     """A picture to click on, with SAM's three masks for each of a grid of clicks.
@@ -62,7 +62,7 @@ def click_to_segment(
     small = zero_shot.as_pixels(image)[::step, ::step]
     y, x = zero_shot.click_grid(embedded.size, clicks)
     known = None if target is None else np.asarray(target).reshape(height, width)[::step, ::step]
-    first = _nearest(y, x, (width // 2, height // 2) if target is None else _inside(target))
+    first = _nearest(y, x, _start(target, embedded.size))
     choice = int(np.argmax(scores[first]))
     data = {
         "step": step,
@@ -139,7 +139,10 @@ def _rounded(rows: list[list[float]]) -> list[list[float]]:
     return [[round(value, 5) for value in row] for row in rows]
 
 
-def _inside(target: torch.Tensor) -> tuple[int, int]:
+def _start(target: torch.Tensor | None, size: tuple[int, int]) -> tuple[int, int]:
+    """x, y of the first click: inside the target, or in the middle of the picture."""
+    if target is None or not (torch.as_tensor(target) > 0).any():
+        return size[1] // 2, size[0] // 2
     return zero_shot.inner_point(target)
 
 

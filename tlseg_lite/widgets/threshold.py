@@ -43,12 +43,13 @@ def threshold_slider(
     Raises:
         ValueError: no sample, or as many logits as samples are not there.
     """
-    if not len(samples) or len(logits) != len(samples):
+    logits, samples = list(logits), list(samples)
+    if not samples or len(logits) != len(samples):
         raise ValueError(
             f"{len(logits)} logits for {len(samples)} samples; expected as many, at least one"
         )
     masks = [sample["mask"] for sample in samples]
-    curve = curves.threshold_curve(list(logits), masks)
+    curve = curves.threshold_curve(logits, masks)
     best = int(np.argmin(np.abs(curve.thresholds - curve.best(metric))))
     shown = []
     for values, sample in list(zip(logits, samples, strict=True))[:pictures]:
