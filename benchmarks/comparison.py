@@ -47,6 +47,8 @@ def main() -> None:
             full = {"bijie": tl.data.Bijie, "landslide4sense": tl.data.Landslide4Sense}[name]
             test = full(options.test_root)
             data = comparison.Holdout(tl.data.samples(name), test, f"{name}-full")
+        if options.models is None:
+            comparison.prompted(sam, data, options.out)
         frame = comparison.run(
             models,
             options.diets,

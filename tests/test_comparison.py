@@ -9,6 +9,7 @@ import torch
 import tlseg_lite as tl
 from tlseg_lite import comparison
 from tlseg_lite.ablation_data import FoldSplits, SyntheticSplits
+from tlseg_lite.contestants import prompted_mask
 from tlseg_lite.metrics import ConfusionMatrix
 
 QUICK = replace(tl.Recipe.laptop(), epochs=1, batch_size=4)
@@ -170,3 +171,30 @@ def test_errors_name_the_choices(tmp_path):
     with pytest.raises(ValueError, match="other columns"):
         comparison.read(tmp_path / "x.csv")
     assert len(comparison.read(tmp_path / "none.csv")) == 0
+
+
+def test_a_baseline_runs_under_the_same_protocol(recorded):
+    _, run, _, _ = recorded
+    frame = run(models=comparison.contestants(["unet"], image_size=64), diets=["real"], seeds=[0])
+    row = frame[frame.model == "unet"].iloc[0]
+    assert row.trainable == row.total > 10**7
+    assert row.weights == "random"
+
+
+def test_sam_with_prompts_is_scored_on_the_same_images(tmp_path):
+    sam = tl.load_sam("sam_mini")
+    data = FoldSplits(Scenes(4), "tiny", folds=2)
+    frame = comparison.prompted(sam, data, tmp_path / "rows.csv")
+    assert list(frame.model) == [f"sam_mini, {how}" for how in ("automatic masks", "click", "box")]
+    counts = [f"test_{c}" for c in ("tp", "fp", "fn", "tn")]
+    assert (frame[counts].sum(axis=1) == 4 * 64 * 64).all()
+    assert set(frame.trainable) == {0}
+    box = frame.set_index("model").loc["sam_mini, box"]
+    assert box.test_landslide_iou > 0.5  # half of a two-coloured picture, with its box given
+    assert len(comparison.prompted(sam, data, tmp_path / "rows.csv")) == 3
+
+
+def test_no_landslide_no_prompt():
+    sample = {"image": torch.rand(3, 64, 64), "mask": torch.zeros(1, 64, 64), "id": "none"}
+    for how in ("automatic masks", "click", "box"):
+        assert not prompted_mask(tl.load_sam("sam_mini", weights=None), sample, how).any()

@@ -104,6 +104,36 @@ class FoldSplits(Splits):
         return _digest(self.folds, self.val, self.dataset.ids, self.dataset[0])
 
 
+class Holdout(Splits):
+    """Train on one dataset, test on another: no cross-validation.
+
+    Args:
+        train: its images are divided into training and validation, by the seed.
+        test: images of `train` (by id) are left out of it.
+        name: short, for the CSV file.
+        val: share of `train` that chooses the epoch.
+    """
+
+    def __init__(self, train, test, name: str, *, val: float = 0.2):
+        from tlseg_lite.data.splits import Subset
+
+        known = set(train.ids)
+        self.train, self.val, self.name = train, val, name
+        self.test = Subset(test, [i for i, key in enumerate(test.ids) if key not in known])
+        if not len(self.test):
+            raise ValueError(f"all {len(test)} test images are training images too")
+        self.source = f"{train.source}; test: {test.source}"
+
+    def parts(self, seed: int, fold: int):
+        from tlseg_lite.data import split
+
+        train, val = split(self.train, (1 - self.val, self.val), seed)
+        return train, val, self.test
+
+    def _version(self) -> str:
+        return _digest(self.val, sorted(self.train.ids), sorted(self.test.ids))
+
+
 class InMemory(Dataset):
     """A dataset whose items are made once and kept."""
 

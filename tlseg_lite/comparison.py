@@ -16,7 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlseg_lite.ablation_data import FoldSplits, Splits, SyntheticSplits, ids_in_words
+from tlseg_lite.ablation_data import FoldSplits, Holdout, Splits, SyntheticSplits, ids_in_words
+from tlseg_lite.comparison_summary import COLUMNS, COUNTS, SCORES, read, summary
+from tlseg_lite.contestants import Contestant, contestants, prompted_mask
+from tlseg_lite.metrics import confusion
 from tlseg_lite.provenance import provenance
 from tlseg_lite.recipes import Recipe
 from tlseg_lite.rows import Rows
@@ -31,6 +34,7 @@ __all__ = [
     "Contestant",
     "Holdout",
     "contestants",
+    "prompted",
     "read",
     "run",
     "summary",
@@ -39,117 +43,7 @@ __all__ = [
 DIETS = ("real", "synthetic", "synthetic+real")
 """What a model is trained on; ``"real-5"`` means five of the real training images, and so on."""
 
-_SCORES = ("miou", "landslide_iou", "landslide_f1", "precision", "recall", "f1", "oa")
-_COUNTS = ("tp", "fp", "fn", "tn")
 _KEY = ("data", "data_version", "model", "diet", "seed", "fold", "image_size", "backbone", "recipe")
-COLUMNS = (
-    *("data", "model", "diet", "seed", "fold", "folds", "train_images", "test_images"),
-    *(f"test_{name}" for name in (*_SCORES, *_COUNTS)),
-    *("val_miou", "best_epoch", "trainable", "total", "seconds"),
-    *("image_size", "weights", "backbone", "recipe", "data_version", "data_source", "test_ids"),
-    *("commit", "version", "torch", "device", "finished"),
-)
-"""Of the CSV file. Scores are fractions; test_tp to test_tn count pixels; seconds: training."""
-
-
-@dataclass(frozen=True)
-class Contestant:
-    """A model of the comparison.
-
-    Attributes:
-        build: seed -> an untrained model in TransLandSeg's form.
-        weights: what its encoder starts from, in a word: ``"sam_mini"``, ``"random"``, a file.
-        backbone: fingerprint of these weights; empty for random ones.
-        rate: factor on the recipe's learning rate.
-    """
-
-    build: Callable[[int], Module]
-    weights: str = "random"
-    backbone: str = ""
-    rate: float = 1.0
-
-
-class Holdout(Splits):
-    """Train on one dataset, test on another: no cross-validation.
-
-    Args:
-        train: its images are divided into training and validation, by the seed.
-        test: images of `train` (by id) are left out of it.
-        name: short, for the CSV file.
-        val: share of `train` that chooses the epoch.
-    """
-
-    def __init__(self, train, test, name: str, *, val: float = 0.2):
-        from tlseg_lite.data.splits import Subset
-
-        known = set(train.ids)
-        self.train, self.val, self.name = train, val, name
-        self.test = Subset(test, [i for i, key in enumerate(test.ids) if key not in known])
-        if not len(self.test):
-            raise ValueError(f"all {len(test)} test images are training images too")
-        self.source = f"{train.source}; test: {test.source}"
-
-    def parts(self, seed: int, fold: int):
-        from tlseg_lite.data import split
-
-        train, val = split(self.train, (1 - self.val, self.val), seed)
-        return train, val, self.test
-
-    def _version(self) -> str:
-        words = repr((self.val, sorted(self.train.ids), sorted(self.test.ids)))
-        return hashlib.sha256(words.encode()).hexdigest()[:12]
-
-
-def contestants(names: Iterable[str] | None = None, *, image_size: int | None = None, sam=None):
-    """The models by name, in the order of `names` (None: all).
-
-    TransLandSeg, TransLandSeg-released, LandslideNet, decoder-only: on `sam`. The first and the
-    last also ``"... on random weights"``: the same SAM, frozen, but never trained. The six
-    baselines from scratch, with the encoders of `tlseg_lite.baselines.LAPTOP_ENCODERS`.
-
-    Args:
-        names: which; None: all.
-        image_size: of the baselines; None: `sam`'s.
-        sam: a loaded SAM; None: ``load_sam("sam_mini")``.
-
-    Raises:
-        ValueError: an unknown name; lists the known ones.
-    """
-    import tlseg_lite as tl
-
-    sam = sam or tl.load_sam("sam_mini")
-    side = image_size or sam.image_encoder.img_size
-    known = {"weights": Path(sam.origin["weights"]).name, "backbone": sam.origin["fingerprint"]}
-
-    def adapted(config, blank: bool = False) -> Contestant:
-        def build(seed: int):
-            base = sam
-            if blank:
-                base = tl.load_sam(sam.variant, weights=None, seed=seed, image_size=side)
-            return tl.TransLandSeg(base, config, seed=seed)
-
-        return Contestant(build) if blank else Contestant(build, **known)
-
-    def baseline(name: str) -> Contestant:
-        def build(seed: int):
-            return tl.build_baseline(name, image_size=side, seed=seed)
-
-        return Contestant(build)
-
-    every = {
-        name: adapted(tl.DESIGNS[name])
-        for name in ("TransLandSeg", "TransLandSeg-released", "LandslideNet")
-    }
-    every["decoder-only"] = adapted(None)
-    every["TransLandSeg on random weights"] = adapted(tl.DESIGNS["TransLandSeg"], blank=True)
-    every["decoder-only on random weights"] = adapted(None, blank=True)
-    every |= {name: baseline(name) for name in tl.baselines.LAPTOP_ENCODERS}
-    if names is None:
-        return every
-    unknown = [name for name in names if name not in every]
-    if unknown:
-        raise ValueError(f"unknown model {unknown[0]!r}; choose from {', '.join(every)}")
-    return {name: every[name] for name in names}
 
 
 def run(
@@ -291,8 +185,8 @@ class _Job:
             history, best, ids = done.history, done.best_epoch, test.ids
         scores = tl.evaluate(model, test, batch_size=self.recipe.batch_size)
         total = tl.count_parameters(model)
-        row = {f"test_{name}": f"{getattr(scores, name):.6f}" for name in _SCORES}
-        row |= dict(zip((f"test_{c}" for c in _COUNTS), scores.confusion.counts(), strict=True))
+        row = {f"test_{name}": f"{getattr(scores, name):.6f}" for name in SCORES}
+        row |= dict(zip((f"test_{c}" for c in COUNTS), scores.confusion.counts(), strict=True))
         return row | {
             "train_images": count,
             "test_images": len(ids),
@@ -323,6 +217,61 @@ class _Job:
         return replace(recipe, seed=self.seed, learning_rate=rate)
 
 
+def prompted(sam, data: Splits | str, out: str | Path) -> pd.DataFrame:
+    """SAM itself, never trained on landslides, on the same test images; three rows of `out`.
+
+    Automatic masks (the one that fits best), a click in the largest landslide, a box around it:
+    all three are told something about the true mask, which the trained models are not. Of the
+    three masks of a prompt SAM's own choice counts. An image without landslide gets no mask.
+
+    Args:
+        sam: from `load_sam`.
+        data: as in `run`; every image is tested once.
+        out: the CSV file.
+
+    Returns:
+        all rows of the file, as `read` does.
+    """
+    data = _samples(data) if isinstance(data, str) else data
+    tests = [data.parts(0, fold)[2] for fold in range(data.folds)]
+    ids = [key for part in tests for key in part.ids]
+    rows = Rows(out, COLUMNS)
+    with rows.alone():
+        done = {_key(row) for row in rows.read()}
+        for name in ("automatic masks", "click", "box"):
+            about = {
+                "data": data.name,
+                "data_version": data.version,
+                "data_source": data.source,
+                "model": f"{sam.variant}, {name}",
+                "diet": "none",
+                "seed": 0,
+                "fold": 0,
+                "folds": 1,
+                "image_size": sam.image_encoder.img_size,
+                "weights": Path(sam.origin["weights"]).name,
+                "backbone": sam.origin["fingerprint"],
+                "recipe": "{}",
+            }
+            if _key(about) in done:
+                continue
+            began, total = time.monotonic(), None
+            for part in tests:
+                for i in range(len(part)):
+                    sample = part[i]
+                    mask = prompted_mask(sam, sample, name)
+                    counts = confusion(mask, sample["mask"][0])
+                    total = counts if total is None else total + counts
+            scores = total.scores()
+            row = {f"test_{s}": f"{getattr(scores, s):.6f}" for s in SCORES}
+            row |= dict(zip((f"test_{c}" for c in COUNTS), total.counts(), strict=True))
+            row |= {"test_images": len(ids), "test_ids": ids_in_words(ids), "train_images": 0}
+            row |= {"trainable": 0, "total": sum(p.numel() for p in sam.parameters())}
+            row |= {"best_epoch": 0, "seconds": f"{time.monotonic() - began:.1f}"}
+            rows.append(dict.fromkeys(COLUMNS, "") | about | row | provenance())
+    return read(out)
+
+
 def _settings(recipe: Recipe) -> dict[str, Any]:
     values = recipe.as_dict()
     for part in ("seed", "workers", "sam"):  # in columns of their own, or without effect
@@ -348,61 +297,3 @@ def _samples(name: str) -> Splits:
 
 def _key(row: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(row[name]) for name in _KEY)
-
-
-def read(path: str | Path) -> pd.DataFrame:
-    """The rows of a file that `run` wrote; no rows if it is not there.
-
-    Raises:
-        ValueError: the file has other columns, or a damaged line.
-    """
-    import pandas as pd
-
-    frame = pd.DataFrame(Rows(path, COLUMNS).read(), columns=list(COLUMNS))
-    numbers = [c for c in COLUMNS if c.startswith(("test_", "val_")) and c != "test_ids"]
-    numbers += ["seed", "fold", "folds", "train_images", "best_epoch", "trainable", "total"]
-    for column in [*numbers, "seconds", "image_size"]:
-        frame[column] = pd.to_numeric(frame[column], errors="coerce")
-    return frame
-
-
-def summary(frame: pd.DataFrame, *, score: str = "miou", confidence: float = 0.95) -> pd.DataFrame:
-    """A row for each dataset, diet and model, best first.
-
-    The pixels of all folds of a seed are counted together; a seed with missing folds is left out.
-
-    Args:
-        frame: from `run` or `read`.
-        score: a field of `Scores`: miou, landslide_iou, landslide_f1, precision, recall, f1, oa.
-        confidence: of the t intervals over seeds.
-
-    Returns:
-        data, diet, model, weights, seeds, mean, low, high (fractions), trainable, seconds (of
-        training, mean of a fold).
-    """
-    import pandas as pd
-
-    from tlseg_lite.ablation_summary import interval
-    from tlseg_lite.metrics import ConfusionMatrix
-
-    counts = [f"test_{name}" for name in _COUNTS]
-    group = ["data", "data_version", "diet", "model", "weights", "backbone", "recipe"]
-    found = []
-    for key, runs in frame.groupby(group, sort=False):
-        about = dict(zip(group, key, strict=True))
-        values = []
-        for _, folds in runs.groupby("seed"):
-            if len(folds) == folds.folds.iloc[0]:
-                matrix = ConfusionMatrix(*(int(v) for v in folds[counts].sum()))
-                values.append(getattr(matrix.scores(), score))
-        if not values:
-            continue
-        mean, low, high = interval(values, confidence)
-        found.append(
-            {name: about[name] for name in ("data", "diet", "model", "weights")}
-            | {"seeds": len(values), "mean": mean, "low": low, "high": high}
-            | {"trainable": int(runs.trainable.iloc[0]), "seconds": runs.seconds.mean()}
-        )
-    names = ["data", "diet", "model", "weights", "seeds", "mean", "low", "high"]
-    table = pd.DataFrame(found, columns=[*names, "trainable", "seconds"])
-    return table.sort_values(["data", "diet", "mean"], ascending=[True, True, False], kind="stable")

@@ -1,0 +1,79 @@
+"""What the rows of a comparison say: reading the file, means and intervals over seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tlseg_lite.ablation_summary import interval
+from tlseg_lite.metrics import ConfusionMatrix
+from tlseg_lite.rows import Rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCORES = ("miou", "landslide_iou", "landslide_f1", "precision", "recall", "f1", "oa")
+COUNTS = ("tp", "fp", "fn", "tn")
+COLUMNS = (
+    *("data", "model", "diet", "seed", "fold", "folds", "train_images", "test_images"),
+    *(f"test_{name}" for name in (*SCORES, *COUNTS)),
+    *("val_miou", "best_epoch", "trainable", "total", "seconds"),
+    *("image_size", "weights", "backbone", "recipe", "data_version", "data_source", "test_ids"),
+    *("commit", "version", "torch", "device", "finished"),
+)
+"""Of the CSV file. Scores are fractions; test_tp to test_tn count pixels; seconds: training."""
+
+
+def read(path: str | Path) -> pd.DataFrame:
+    """The rows of a file that `run` wrote; no rows if it is not there.
+
+    Raises:
+        ValueError: the file has other columns, or a damaged line.
+    """
+    import pandas as pd
+
+    frame = pd.DataFrame(Rows(path, COLUMNS).read(), columns=list(COLUMNS))
+    numbers = [c for c in COLUMNS if c.startswith(("test_", "val_")) and c != "test_ids"]
+    numbers += ["seed", "fold", "folds", "train_images", "best_epoch", "trainable", "total"]
+    for column in [*numbers, "seconds", "image_size"]:
+        frame[column] = pd.to_numeric(frame[column], errors="coerce")
+    return frame
+
+
+def summary(frame: pd.DataFrame, *, score: str = "miou", confidence: float = 0.95) -> pd.DataFrame:
+    """A row for each dataset, diet and model, best first.
+
+    The pixels of all folds of a seed are counted together; a seed with missing folds is left out.
+
+    Args:
+        frame: from `run` or `read`.
+        score: a field of `Scores`: miou, landslide_iou, landslide_f1, precision, recall, f1, oa.
+        confidence: of the t intervals over seeds.
+
+    Returns:
+        data, diet, model, weights, seeds, mean, low, high (fractions), trainable, seconds (of
+        training, mean of a fold).
+    """
+    import pandas as pd
+
+    counts = [f"test_{name}" for name in COUNTS]
+    group = ["data", "data_version", "diet", "model", "weights", "backbone", "recipe"]
+    found = []
+    for key, runs in frame.groupby(group, sort=False):
+        about = dict(zip(group, key, strict=True))
+        values = []
+        for _, folds in runs.groupby("seed"):
+            if len(folds) == folds.folds.iloc[0]:
+                matrix = ConfusionMatrix(*(int(v) for v in folds[counts].sum()))
+                values.append(getattr(matrix.scores(), score))
+        if not values:
+            continue
+        mean, low, high = interval(values, confidence)
+        found.append(
+            {name: about[name] for name in ("data", "diet", "model", "weights")}
+            | {"seeds": len(values), "mean": mean, "low": low, "high": high}
+            | {"trainable": int(runs.trainable.iloc[0]), "seconds": runs.seconds.mean()}
+        )
+    names = ["data", "diet", "model", "weights", "seeds", "mean", "low", "high"]
+    table = pd.DataFrame(found, columns=[*names, "trainable", "seconds"])
+    return table.sort_values(["data", "diet", "mean"], ascending=[True, True, False], kind="stable")
