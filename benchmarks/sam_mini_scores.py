@@ -7,7 +7,8 @@ regions drawn by hand (below; a way to look, too few for a verdict), on the real
 where TLSEG_DATA or the download cache has them, and on generated scenes. Each next to a graph
 segmentation read at the click and a colour flood from it, both with the setting that suits the
 whole set best. With ``--run`` the learning curve of a pre-training is copied to
-book/results/sam_mini_pretraining.csv.
+book/results/sam_mini_pretraining.csv; with ``--continues`` after the rows that are there, as the run
+began with their weights.
 """
 
 from __future__ import annotations
@@ -201,6 +202,9 @@ def measure(sam, cases: list[Case], *, automatic: bool) -> dict[str, float]:
             for tolerance in FLOOD:
                 add(f"flood {tolerance}", zero_shot.iou(flood_at(array, click, tolerance), mask))
     means = {name: float(np.mean(values)) for name, values in found.items()}
+    areas = [float(mask.sum()) for _, regions in cases for mask, _ in regions]
+    best = found["click, best of 3"]
+    means["click, best of 3, regions weighted by area"] = float(np.average(best, weights=areas))
     for short, long in (
         ("graph", "graph segmentation at the click"),
         ("flood", "colour flood from the click"),
@@ -214,6 +218,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pictures", type=int, default=24, help="dead leaves of each difficulty")
     parser.add_argument("--run", type=Path, help="folder of a pre-training: copy its curve")
+    parser.add_argument(
+        "--continues", action="store_true", help="the run began where the file ends"
+    )
     parser.add_argument("--weights", type=Path, default=MINI_WEIGHTS)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
@@ -259,6 +266,11 @@ def main() -> None:
         curve = pd.read_csv(options.run / "curve.csv")
         for key in ("weights", "trained_on", "commit"):
             curve[key] = about[key]  # the weights at its end, and what made them
+        if options.continues:
+            earlier = pd.read_csv(options.out / "sam_mini_pretraining.csv")
+            for key in ("minutes", "step", "pictures"):
+                curve[key] += earlier[key].iloc[-1]
+            curve = pd.concat([earlier, curve], ignore_index=True)
         curve.to_csv(options.out / "sam_mini_pretraining.csv", index=False)
 
 
