@@ -9,9 +9,12 @@ import torch
 from torch.utils.data import Dataset
 
 import tlseg_lite as tl
+from tlseg_lite import machine
+from tlseg_lite.batches import EpochOrder, SharedBatches
 from tlseg_lite.recipes import named_recipe
 from tlseg_lite.sam import CheckpointError
-from tlseg_lite.training import EpochOrder, learning_rate, preflight
+from tlseg_lite.steps import learning_rate
+from tlseg_lite.training import preflight
 
 
 class Blobs(Dataset):
@@ -57,7 +60,7 @@ def model(sam):
     return tl.TransLandSeg(sam, tl.DESIGNS["TransLandSeg"])
 
 
-RECIPE = replace(tl.Recipe.laptop(), epochs=3, batch_size=3)
+RECIPE = tl.Recipe(epochs=3, batch_size=3)
 
 
 def weights(model):
@@ -223,13 +226,40 @@ def test_the_order_depends_on_seed_and_epoch_only():
     assert list(order) == first
 
 
+def test_every_image_is_in_one_batch_of_one_process():
+    order = EpochOrder(9, seed=3)
+    alone = list(SharedBatches(order, 4))
+    assert [len(batch) for batch in alone] == [4, 4, 1]
+    assert [i for batch in alone for i in batch] == list(order)
+    shares = [SharedBatches(order, 4, process, 3) for process in range(3)]
+    for step, (batch, *parts) in enumerate(zip(alone, *shares, strict=True)):
+        assert sorted(i for part in parts for i in part) == sorted(batch)
+        assert shares[0].images(step) == len(batch)
+    assert list(shares[2])[-1] == []  # one image, three processes
+
+
 def test_preflight_changes_nothing(model):
     before = weights(model)
     told = preflight(model, Blobs(5), RECIPE)
     assert same(before, weights(model))
     assert all(p.grad is None for p in model.parameters())
-    assert told.minutes == pytest.approx(2 * 3 * told.seconds_per_step / 60)
+    assert told.waiting == pytest.approx(3 * told.loading)  # no workers: each image is waited for
+    steps = 2 * 3
+    assert told.minutes == pytest.approx(steps * (told.seconds_per_step + told.waiting) / 60)
     assert "3 epochs of 5 images" in str(told)
+    assert "3 images at once" in str(told)
+
+
+def test_preflight_counts_waiting_for_loaders():
+    told = tl.training.Preflight(
+        device="cuda", recipe=replace(RECIPE, batch_size=8, workers=2), images=5,
+        seconds_per_step=1.0, minutes=1.0, trainable=1, micro_batch=8, processes=1, loading=0.2,
+        peak_gb=3.14,
+    )  # fmt: skip
+    assert told.waiting == 0  # two workers prepare 8 images in 0.8 s, a step takes 1 s
+    assert replace(told, loading=0.5).waiting == pytest.approx(1.0)
+    assert replace(told, loading=0.5, processes=2).waiting == 0
+    assert "3.1 GB at most" in str(told)
 
 
 class TestRecipe:
@@ -246,6 +276,7 @@ class TestRecipe:
             ("sam", "vit_x"), ("epochs", 0), ("epochs", 1.5), ("batch_size", True),
             ("learning_rate", -1), ("learning_rate", "fast"), ("warmup", 2), ("precision", "fp8"),
             ("dice_weight", 1.5), ("seed", -1), ("workers", -1), ("clip", float("nan")),
+            ("micro_batch", -1), ("cache", "tape"), ("checkpointing", 1), ("compile", "yes"),
         ],
     )  # fmt: skip
     def test_impossible_values(self, field, value):
@@ -256,17 +287,42 @@ class TestRecipe:
         with pytest.raises(TypeError, match="learning_rat"):
             tl.Recipe(learning_rat=1)
 
-    def test_for_this_machine(self, monkeypatch):
+    def test_it_says_what_decides_the_result_apart_from_how(self):
+        quick = replace(tl.Recipe.paper(), micro_batch=1, checkpointing=True, cache="no")
+        assert quick.as_dict() == tl.Recipe.paper().as_dict()
+        assert quick.how() == {
+            "micro_batch": 1, "checkpointing": True, "compile": False, "cache": "no",
+        }  # fmt: skip
+        assert tl.Recipe(**quick.as_dict(), **quick.how()) == quick
+
+    @pytest.fixture
+    def slow_machine(self, monkeypatch):
+        """A machine whose matrix rate is known: 10^12 operations a second."""
         monkeypatch.delenv("TLSEG_RECIPE", raising=False)
+        monkeypatch.setattr(machine, "matrix_rate", lambda *_: 1e12)
+
+    def test_for_this_machine(self, monkeypatch, slow_machine):
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-        assert tl.Recipe.for_this_machine() == tl.Recipe.laptop()
+        chosen = tl.Recipe.for_this_machine()
+        assert chosen == tl.Recipe.laptop()
+        assert "no CUDA device" in chosen.why
+        assert "minutes for 539 images, an estimate" in chosen.why
         monkeypatch.setenv("TLSEG_RECIPE", "paper")
         chosen = tl.Recipe.for_this_machine()
         assert chosen == tl.Recipe.paper()
-        assert chosen.why == "TLSEG_RECIPE=paper"
+        assert chosen.why.startswith("TLSEG_RECIPE=paper; about ")
         monkeypatch.setenv("TLSEG_RECIPE", "nope")
         with pytest.raises(ValueError, match="laptop, t4, paper"):
             tl.Recipe.for_this_machine()
+
+    def test_for_this_machine_measures_a_model(self, model, monkeypatch):
+        monkeypatch.delenv("TLSEG_RECIPE", raising=False)
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+        chosen = tl.Recipe.for_this_machine(Blobs(5), model)
+        assert chosen == tl.Recipe.laptop()
+        assert "for 5 images, from steps measured just now" in chosen.why
+        with pytest.raises(ValueError, match="give train"):
+            tl.Recipe.for_this_machine(model=model)
 
     @pytest.mark.parametrize(
         ("name", "gib", "capability", "sam", "precision"),
@@ -277,17 +333,51 @@ class TestRecipe:
             ("NVIDIA H200", 139.0, (9, 0), "vit_l", "bf16"),
         ],
     )
-    def test_by_the_memory_of_the_gpu(self, monkeypatch, name, gib, capability, sam, precision):
+    def test_by_the_memory_of_the_gpu(
+        self, monkeypatch, slow_machine, name, gib, capability, sam, precision
+    ):
         from types import SimpleNamespace
 
-        monkeypatch.delenv("TLSEG_RECIPE", raising=False)
         properties = SimpleNamespace(name=name, total_memory=int(gib * 2**30))
         monkeypatch.setattr("torch.cuda.is_available", lambda: True)
         monkeypatch.setattr("torch.cuda.get_device_properties", lambda _: properties)
         monkeypatch.setattr("torch.cuda.get_device_capability", lambda _: capability)
-        chosen = tl.Recipe.for_this_machine()
+        chosen = tl.Recipe.for_this_machine(train=Blobs(100))
         assert (chosen.sam, chosen.precision) == (sam, precision)
+        assert chosen.checkpointing == (gib < 30)
         assert name in chosen.why
+        assert "100 images" in chosen.why
+
+    def test_the_estimate_follows_work_rate_and_share(self, monkeypatch, slow_machine):
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+        row = {"kind": "cpu", "sam": "vit_b", "share": "0.5", "device": "a known machine"}
+        monkeypatch.setattr(machine, "recorded", lambda: (row,))
+        recipe = replace(tl.Recipe.paper(), sam="vit_b", epochs=3)
+        minutes, basis = machine.estimated_minutes(recipe, 10)
+        assert minutes == pytest.approx(30 * machine.training_flop("vit_b") / 0.5e12 / 60)
+        assert "50% of the measured matrix rate, as recorded on a known machine" in basis
+        again, basis = machine.estimated_minutes(replace(recipe, sam="vit_l"), 10)
+        assert again == pytest.approx(30 * machine.training_flop("vit_l") * 3 / 1e12 / 60)
+        assert "assumed" in basis
+        twice, _ = machine.estimated_minutes(replace(recipe, checkpointing=True), 10)
+        assert twice == pytest.approx(4 / 3 * minutes)  # the forward pass is computed again
+
+    @pytest.mark.parametrize("name", ["sam_mini", "vit_b", "vit_l"])
+    def test_the_work_is_that_which_torch_counts(self, name):
+        """Twice the encoder's forward pass, as PyTorch's own counter sees it."""
+        from torch.utils.flop_counter import FlopCounterMode
+
+        from tlseg_lite.sam import build_sam
+
+        with torch.device("meta"):
+            encoder = build_sam(name).image_encoder
+            image = torch.empty(1, 3, encoder.img_size, encoder.img_size)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            encoder(image)
+        assert machine.training_flop(name) == pytest.approx(2 * counter.get_total_flops(), rel=0.03)
+
+    def test_the_matrix_rate_is_a_rate(self):
+        assert 1e8 < machine.matrix_rate("cpu", "no", 256) < 1e14
 
     def test_by_name(self):
         assert named_recipe("t4") == tl.Recipe.t4()

@@ -12,3 +12,10 @@ def bar(*args: Any, show: bool = True, **options: Any):
 
     hidden = not show or os.environ.get("TLSEG_PROGRESS", "1") == "0"
     return tqdm(*args, disable=hidden, dynamic_ncols=True, **options)
+
+
+def say(text: str) -> None:
+    """Print a line that a person must see, without breaking a bar that is being drawn."""
+    from tqdm.auto import tqdm
+
+    tqdm.write(text)

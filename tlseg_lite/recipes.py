@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tlseg_lite.sam import VARIANTS
 
+if TYPE_CHECKING:
+    from torch.nn import Module
+    from torch.utils.data import Dataset
+
 PRECISIONS = ("no", "bf16", "fp16")
+CACHES = ("no", "memory", "disk", "auto")
+HOW = ("micro_batch", "checkpointing", "compile", "cache")
+"""Fields that change time and memory, and not what comes out."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +25,7 @@ class Recipe:
     Attributes:
         sam: the SAM variant to build the model on.
         epochs: passes over the training images.
-        batch_size: images in a step of the optimiser on one process.
+        batch_size: images in a step of the optimiser, on all processes together.
         learning_rate: AdamW's, after the warm-up; it decays to zero along a cosine.
         weight_decay: AdamW's.
         warmup: share of all steps in which the learning rate rises linearly, in [0, 1).
@@ -28,6 +35,13 @@ class Recipe:
         augment: flips, rotations by 90 degrees and colour changes on training images.
         workers: processes that load images; 0: in the training process.
         seed: of the order of the images, the augmentation and the initial adapters.
+        micro_batch: images that go through the model at once on one process; their gradients are
+            added up to those of the batch. 0: as many as fit into memory.
+        checkpointing: keep a block's input only and compute the block again in the backward pass:
+            a third more work, and a fraction of the memory.
+        compile: compile the encoder's blocks with `torch.compile`.
+        cache: where decoded pictures are kept: ``"no"``, ``"memory"``, ``"disk"`` or ``"auto"``
+            (`tlseg_lite.data.cache`).
     """
 
     sam: str = "sam_mini"
@@ -42,6 +56,10 @@ class Recipe:
     augment: bool = True
     workers: int = 0
     seed: int = 0
+    micro_batch: int = 0
+    checkpointing: bool = False
+    compile: bool = False
+    cache: str = "no"
 
     why: str = field(default="", compare=False)
     """For people: why `for_this_machine` chose this recipe."""
@@ -53,7 +71,13 @@ class Recipe:
             raise ValueError(
                 f"precision is {self.precision!r}; expected one of {', '.join(PRECISIONS)}"
             )
-        for name, least in (("epochs", 1), ("batch_size", 1), ("workers", 0), ("seed", 0)):
+        if self.cache not in CACHES:
+            raise ValueError(f"cache is {self.cache!r}; expected one of {', '.join(CACHES)}")
+        for name in ("checkpointing", "compile"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; expected True or False")
+        whole = (("epochs", 1), ("batch_size", 1), ("workers", 0), ("seed", 0), ("micro_batch", 0))
+        for name, least in whole:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ValueError(f"{name} is {value!r}; expected an int of at least {least}")
@@ -69,56 +93,122 @@ class Recipe:
                 raise ValueError(f"{name} is {value!r}; expected a number from {low} to {high}")
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON, without the explanation."""
-        values = asdict(self)
-        del values["why"]
-        return values
+        """What decides the result, as plain values for JSON; not the explanation, not `HOW`."""
+        return {k: v for k, v in asdict(self).items() if k != "why" and k not in HOW}
+
+    def how(self) -> dict[str, Any]:
+        """What decides time and memory alone, as plain values for JSON."""
+        return {name: getattr(self, name) for name in HOW}
 
     @classmethod
     def laptop(cls) -> Recipe:
         """`sam_mini` at 256 px on two CPU cores, in minutes."""
-        return cls()
+        return cls(cache="memory")
 
     @classmethod
-    def t4(cls) -> Recipe:
-        """ViT-B at 1024 px in float16 on a 16 GB GPU, such as Colab's free T4."""
+    def t4(cls, sam: str = "vit_b") -> Recipe:
+        """ViT-B, or on request ViT-L, at 1024 px in float16 on a 16 GB GPU such as Colab's T4.
+
+        Checkpointing keeps the activations of one block at a time; if two images at once are too
+        many all the same, they go through the model one by one.
+        """
         return cls(
-            sam="vit_b", epochs=30, batch_size=2, learning_rate=2e-4, precision="fp16", workers=2
+            sam=sam,
+            epochs=30,
+            batch_size=2,
+            learning_rate=2e-4,
+            precision="fp16",
+            workers=2,
+            checkpointing=True,
+            cache="auto",
         )
 
     @classmethod
     def paper(cls) -> Recipe:
-        """The papers' recipe: ViT-L at 1024 px, AdamW 2e-4, cosine, 50 epochs (an A100)."""
+        """The papers' recipe: ViT-L at 1024 px, AdamW 2e-4, cosine, 50 epochs (an A100).
+
+        The papers do not give the batch. Here it is 4 on every machine, so that the schedule and
+        the result are the same; as many of these at once as fit into memory.
+        """
         return cls(
-            sam="vit_l", epochs=50, batch_size=4, learning_rate=2e-4, precision="bf16", workers=4
+            sam="vit_l",
+            epochs=50,
+            batch_size=4,
+            learning_rate=2e-4,
+            precision="bf16",
+            workers=4,
+            cache="auto",
         )
 
     @classmethod
-    def for_this_machine(cls) -> Recipe:
+    def for_this_machine(cls, train: Dataset | None = None, model: Module | None = None) -> Recipe:
         """The recipe that fits: by the GPU's memory, or as ``TLSEG_RECIPE`` says.
 
         No GPU: `laptop`. Under 30 GB: `t4` (ViT-B). From 30 GB on: `paper` (ViT-L). ``why`` says
-        what was found.
+        what was found, and about how many minutes the training takes.
+
+        Args:
+            train: the training images that the minutes are for; None: 539, as in the paper.
+            model: measure a few steps of it on `train` (`tlseg_lite.preflight`), instead of
+                estimating from the speed of matrix products on this machine.
 
         Raises:
-            ValueError: ``TLSEG_RECIPE`` names no recipe.
+            ValueError: ``TLSEG_RECIPE`` names no recipe, or a model without images.
         """
-        import torch
+        if model is not None and train is None:
+            raise ValueError("a model was given and no images: give train as well")
+        recipe = _by_memory(cls)
+        if model is not None:
+            from tlseg_lite.probing import preflight
 
-        if wanted := os.environ.get("TLSEG_RECIPE"):
-            return replace(named_recipe(wanted), why=f"TLSEG_RECIPE={wanted}")
-        if not torch.cuda.is_available():
-            return replace(cls.laptop(), why="no CUDA device: sam_mini on the CPU")
-        gpu = torch.cuda.get_device_properties(0)
-        gib = gpu.total_memory / 2**30
-        found = f"{gpu.name} with {gib:.0f} GiB"
-        if gib < 30:
-            precision = "bf16" if torch.cuda.get_device_capability(0) >= (8, 0) else "fp16"
-            return replace(cls.t4(), precision=precision, why=f"{found}: ViT-B at 1024 px")
-        return replace(cls.paper(), why=f"{found}: ViT-L at 1024 px, as in the paper")
+            told = preflight(model, train, recipe)
+            recipe, minutes = told.recipe, told.minutes
+            basis = f"{len(train)} images, from steps measured just now"
+        else:
+            from tlseg_lite.machine import estimated_minutes
+
+            images = PAPER_IMAGES if train is None else len(train)
+            minutes, estimate = estimated_minutes(recipe, images)
+            basis = f"{images} images, an estimate: {estimate}"
+        return replace(recipe, why=f"{recipe.why}; about {_rounded(minutes)} for {basis}")
+
+
+PAPER_IMAGES = 539
+"""Training images of the papers: 70 % of Bijie's 770."""
+
+
+def _by_memory(cls: type[Recipe]) -> Recipe:
+    import torch
+
+    if wanted := os.environ.get("TLSEG_RECIPE"):
+        return replace(_fixed(wanted), why=f"TLSEG_RECIPE={wanted}")
+    if not torch.cuda.is_available():
+        return replace(cls.laptop(), why="no CUDA device: sam_mini on the CPU")
+    gpu = torch.cuda.get_device_properties(0)
+    gib = gpu.total_memory / 2**30
+    found = f"{gpu.name} with {gib:.0f} GiB"
+    if gib < 30:
+        precision = "bf16" if torch.cuda.get_device_capability(0) >= (8, 0) else "fp16"
+        why = f"{found}: ViT-B at 1024 px, activations computed twice to save memory"
+        return replace(cls.t4(), precision=precision, why=why)
+    return replace(cls.paper(), why=f"{found}: ViT-L at 1024 px, as in the paper")
+
+
+def _rounded(minutes: float) -> str:
+    if minutes < 1:
+        return "a minute"
+    if minutes < 90:
+        return f"{minutes:.0f} minutes"
+    return f"{minutes / 60:.0f} hours ({minutes:.0f} minutes)"
 
 
 RECIPES = ("laptop", "t4", "paper", "for_this_machine")
+
+
+def _fixed(name: str) -> Recipe:
+    if name not in RECIPES[:3]:
+        raise ValueError(f"unknown recipe {name!r}; choose one of {', '.join(RECIPES[:3])}")
+    return getattr(Recipe, name)()
 
 
 def named_recipe(name: str) -> Recipe:

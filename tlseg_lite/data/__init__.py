@@ -13,6 +13,7 @@ from tlseg_lite.data.samples import course_samples, samples
 _NAMES = {
     "Augment": "transforms",
     "Bijie": "bijie",
+    "Cached": "cache",
     "DataError": "errors",
     "Landslide4Sense": "landslide4sense",
     "MissingDataError": "errors",
@@ -23,7 +24,16 @@ _NAMES = {
     "split": "splits",
     "unfit": "transforms",
 }
-_MODULES = ("bijie", "errors", "images", "landslide4sense", "splits", "synthetic", "transforms")
+_MODULES = (
+    "bijie",
+    "cache",
+    "errors",
+    "images",
+    "landslide4sense",
+    "splits",
+    "synthetic",
+    "transforms",
+)
 
 __all__ = ["course_samples", "samples", *_NAMES, *_MODULES]
 

@@ -75,6 +75,13 @@ class Bijie(Dataset):
             same_size(sample["image"], sample["dem"], self._images[index], path)
         return sample
 
+    def files(self, index: int) -> list[Path]:
+        """The files that item `index` is read from."""
+        index = range(len(self))[index]
+        pictures = index < len(self._landslides)
+        found = list(self._landslides.pairs[index]) if pictures else [self._images[index]]
+        return found + self._heights[index : index + 1]
+
     def check(self) -> None:
         """Read every item; a `DataError` lists every bad file at once."""
         check_items(self)

@@ -213,6 +213,10 @@ class ImagePairs(Dataset):
     def __iter__(self) -> Iterable[dict]:
         return (self[index] for index in range(len(self)))
 
+    def files(self, index: int) -> list[Path]:
+        """The files that item `index` is read from."""
+        return list(self.pairs[index])
+
     def check(self) -> None:
         """Read every item; a `DataError` lists every bad file at once."""
         check_items(self)

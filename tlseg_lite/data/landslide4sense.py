@@ -93,6 +93,7 @@ class Landslide4Sense(Dataset):
             raise MissingDataError(f"no .h5 files in {images}; expected image_1.h5 and so on")
         self._images = [numbered[number] for number in sorted(numbered)]
         self._masks = _masks_for(numbered, mask_folder, images) if masks else []
+        self.options = f"channels {self.channels}, {'0 to 1' if self._unit else 'as stored'}"
         self.ids = [path.stem for path in self._images]
         self.source = f"{len(self.ids)} Landslide4Sense {part} patches"
 
@@ -112,6 +113,11 @@ class Landslide4Sense(Dataset):
                 raise DataError(f"{self._masks[index]} holds negative values; expected 0 and 1")
             sample["mask"] = torch.from_numpy((mask > 0).astype(np.float32))[None]
         return sample
+
+    def files(self, index: int) -> list[Path]:
+        """The files that item `index` is read from."""
+        index = range(len(self))[index]
+        return [self._images[index], *self._masks[index : index + 1]]
 
     def check(self) -> None:
         """Read every item; a `DataError` lists every bad file at once."""

@@ -62,9 +62,7 @@ def fit_square(sample: dict, size: int) -> dict:
     height, width = fitted_size(native, size)
     small = image.float()
     if native != (height, width):
-        small = F.interpolate(
-            small[None], (height, width), mode="bilinear", align_corners=False, antialias=True
-        )[0].clamp_(0, 1)
+        small = _resampled(small, (height, width))
     square = torch.tensor(PAD_COLOUR).view(3, 1, 1).repeat(1, size, size)
     square[:, :height, :width] = small
     target, valid = torch.zeros(2, 1, size, size)
@@ -77,6 +75,39 @@ def fit_square(sample: dict, size: int) -> dict:
         "id": sample["id"],
         "native_size": torch.tensor(native),
     }
+
+
+def shrink(sample: dict, size: int) -> dict:
+    """A sample whose longest side is more than `size`, at its size in the square; others as given.
+
+    As in `fit_square`, without the padding; the image is rounded to 8 bits. Training pictures are
+    shrunk before they are changed at random, so that the changes cost no more than needed and a
+    shrunk picture can be kept (`tlseg_lite.data.cache`).
+
+    Returns:
+        ``image``, ``mask``, ``id`` and ``native_size`` int64 [H, W].
+
+    Raises:
+        ValueError: for a sample that is not of that form, or an impossible `size`.
+    """
+    image, mask = _checked(sample)
+    native = tuple(image.shape[-2:])
+    inside = fitted_size(native, size)
+    if max(native) <= size:
+        return sample
+    small = (_resampled(image.float(), inside) * 255).round() / 255
+    return {
+        "image": small,
+        "mask": (area_average(mask, inside) >= 0.5 - 1e-6).float(),
+        "id": sample["id"],
+        "native_size": torch.tensor(native),
+    }
+
+
+def _resampled(image: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(image[None], size, mode="bilinear", align_corners=False, antialias=True)[
+        0
+    ].clamp_(0, 1)
 
 
 def unfit(logits: Tensor, native_size) -> Tensor:
@@ -251,6 +282,7 @@ class Prepared(Dataset):
         seed: of the augmentation. The generator of an item depends on (seed, epoch, id) alone,
             so workers, order and resuming do not change what is drawn.
 
+    A picture that is larger than the square is shrunk to it before it is changed at random.
     Items are those of `fit_square`.
     """
 
@@ -284,8 +316,14 @@ class Prepared(Dataset):
 
     def __getitem__(self, index: int) -> dict:
         sample = self.dataset[index]
-        if self.augment is not None:
-            key = f"{self.seed}/{self.epoch}/{sample['id']}".encode()
-            seed = int.from_bytes(hashlib.sha256(key).digest()[:8], "big") >> 1
-            sample = self.augment(sample, torch.Generator().manual_seed(seed))
-        return fit_square(sample, self.size)
+        if self.augment is None:
+            return fit_square(sample, self.size)
+        sample = shrink(sample, self.size)
+        key = f"{self.seed}/{self.epoch}/{sample['id']}".encode()
+        seed = int.from_bytes(hashlib.sha256(key).digest()[:8], "big") >> 1
+        changed = self.augment(sample, torch.Generator().manual_seed(seed))
+        item = fit_square(changed, self.size)
+        if (native := sample.get("native_size")) is not None:
+            turned = changed["image"].shape != sample["image"].shape
+            item["native_size"] = native.flip(0) if turned else native
+        return item

@@ -1,0 +1,123 @@
+"""Scores of a model on a dataset, and predictions: counted once, at the native resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from tlseg_lite.data.transforms import fit_square, unfit
+from tlseg_lite.memory import free_memory, is_out_of_memory, too_small
+from tlseg_lite.metrics import ConfusionMatrix, Scores, confusion
+from tlseg_lite.progress import bar
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+__all__ = ["evaluate", "predict"]
+
+
+def evaluate(
+    model: torch.nn.Module,
+    dataset: Dataset,
+    *,
+    batch_size: int = 4,
+    progress: bool = False,
+) -> Scores:
+    """Scores of `model` on all images of `dataset`, counted once at their native resolution.
+
+    Args:
+        model: logits (B, 1, S, S) from images (B, 3, S, S); evaluated on the device it is on.
+        dataset: images and masks at native size; each is fitted to S, predicted, its padding
+            dropped, brought back to its size, and cut at logit 0.
+        batch_size: images predicted at once, fewer where memory is short; the result does not
+            depend on it.
+        progress: show a bar.
+
+    Raises:
+        ValueError: the dataset is empty.
+        NotEnoughMemory: not even one image at a time fits.
+    """
+    if len(dataset) == 0:
+        raise ValueError("the dataset is empty: there is nothing to evaluate on")
+    indices = bar(range(len(dataset)), desc="images", show=progress)
+    samples = (dataset[index] for index in indices)
+    return sum(_confusions(model, samples, batch_size)).scores()
+
+
+def predict(model: torch.nn.Module, image: torch.Tensor) -> torch.Tensor:
+    """Logits (1, h, w) of one image (3, h, w), float in [0, 1], of any size; > 0 is landslide."""
+    if image.ndim != 3 or image.shape[0] != 3:
+        raise ValueError(f"image has shape {tuple(image.shape)}, expected (3, height, width)")
+    mask = torch.zeros(1, *image.shape[1:])
+    return _predict_batch(model, [{"image": image, "mask": mask, "id": "image"}])[0]
+
+
+def shared_scores(
+    model: torch.nn.Module,
+    dataset: Dataset,
+    batch_size: int,
+    accelerator: Accelerator,
+    workers: int = 0,
+) -> Scores:
+    """`evaluate`, each process counting its share of the images, every image once."""
+    mine = Subset(
+        dataset, range(accelerator.process_index, len(dataset), accelerator.num_processes)
+    )
+    samples = DataLoader(mine, batch_size=None, collate_fn=_as_it_is, num_workers=workers)
+    with accelerator.autocast():
+        counted = sum(_confusions(model, samples, batch_size), start=ConfusionMatrix(0, 0, 0, 0))
+    counts = torch.tensor(counted.counts(), dtype=torch.float64, device=accelerator.device)
+    return ConfusionMatrix(*accelerator.reduce(counts, "sum").tolist()).scores()
+
+
+def _as_it_is(sample: dict[str, Any]) -> dict[str, Any]:
+    return sample
+
+
+def _confusions(
+    model: torch.nn.Module, samples: Iterable[dict[str, Any]], batch_size: int
+) -> Iterator[ConfusionMatrix]:
+    """The confusion matrix of each image, in order."""
+    waiting: list[dict[str, Any]] = []
+    for sample in samples:
+        waiting.append(sample)
+        if len(waiting) == batch_size:
+            yield from _count_batch(model, waiting)
+            waiting = []
+    if waiting:
+        yield from _count_batch(model, waiting)
+
+
+def _count_batch(model, samples: list[dict[str, Any]]) -> Iterator[ConfusionMatrix]:
+    for sample, logits in zip(samples, _predict_batch(model, samples), strict=True):
+        yield confusion(logits > 0, sample["mask"].to(logits.device))
+
+
+@torch.no_grad()
+def _predict_batch(model, samples: list[dict[str, Any]]) -> list[torch.Tensor]:
+    """Logits of each sample at its native size, (1, h, w); in halves where memory is short."""
+    device = next(model.parameters()).device
+    fitted = [fit_square(sample, model.image_size) for sample in samples]
+    was_training = model.training
+    model.eval()
+    try:
+        logits = model(torch.stack([f["image"] for f in fitted]).to(device)).float()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        logits = None
+    finally:
+        model.train(was_training)
+    if logits is None:
+        free_memory()
+        if len(samples) == 1:
+            raise too_small(device, model.image_size, "no")
+        half = len(samples) // 2
+        return _predict_batch(model, samples[:half]) + _predict_batch(model, samples[half:])
+    return [
+        unfit(each, tuple(f["native_size"].tolist()))
+        for each, f in zip(logits, fitted, strict=True)
+    ]
