@@ -7,7 +7,7 @@ regions drawn by hand (below; a way to look, too few for a verdict), on the real
 where TLSEG_DATA or the download cache has them, and on generated scenes. Each next to a graph
 segmentation read at the click and a colour flood from it, both with the setting that suits the
 whole set best. With ``--run`` the learning curve of a pre-training is copied to
-book/results/sam_mini_pretraining.csv; with ``--continues`` after the rows that are there, as the run
+book/results/sam_mini_pretraining.csv; with ``--continues`` after the rows that are there: the run
 began with their weights.
 """
 
