@@ -14,6 +14,7 @@ _NAMES = {
     "ATLConfig": "atl",
     "DESIGNS": "atl",
     "LoRAConfig": "lora",
+    "EncoderOptions": "encoder",
     "TransLandSeg": "model",
     "count_parameters": "model",
     "ConfusionMatrix": "metrics",
@@ -28,6 +29,7 @@ _NAMES = {
 _MODULES = [
     "ablation",
     "atl",
+    "attention",
     "audit",
     "baselines",
     "boundary",

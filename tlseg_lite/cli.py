@@ -1,4 +1,4 @@
-"""The command ``tlseg-lite``: train, evaluate, ablate, synthesize, pretrain, fetch."""
+"""The command ``tlseg-lite``: train, evaluate, ablate, synthesize, pretrain, fetch, course."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_synthesize(commands)
     _add_pretrain(commands)
     _add_fetch(commands)
+    _add_course(commands)
     return parser
 
 
@@ -159,6 +160,13 @@ def _add_fetch(commands) -> None:
     p = commands.add_parser("fetch", help="download sample images or a SAM checkpoint")
     p.add_argument("what", choices=("samples", "vit_b", "vit_l", "vit_h"))
     p.set_defaults(action=fetch)
+
+
+def _add_course(commands) -> None:
+    p = commands.add_parser("course", help="copies of the notebooks for students and teachers")
+    p.add_argument("out", type=Path, metavar="OUT", help="a new or empty folder")
+    p.add_argument("--notebooks", type=Path, help="their folder (default: the checkout's own)")
+    p.set_defaults(action=course)
 
 
 def _dataset(options: argparse.Namespace, parser: argparse.ArgumentParser, size: int):
@@ -334,3 +342,11 @@ def fetch(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
             print(downloads.fetch_samples(name))
     else:
         print(downloads.fetch_checkpoint(options.what))
+
+
+def course(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Write the notebooks without solutions for students, and with them for teachers."""
+    from tlseg_lite.exercises import course as write
+
+    files = write(options.out, options.notebooks)
+    print(f"written    {len(files)} files in {options.out}: student, instructor, README.md")

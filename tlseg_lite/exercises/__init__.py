@@ -1,0 +1,26 @@
+"""Self-checks for the course's exercises, and the copies of the notebooks for a class.
+
+``tl.exercises.check("2.3", answer)`` says whether an answer is right and, where it is not, what
+went wrong. The truth is computed by the package when it is asked for; typical mistakes are
+recognised by computing what each of them would give. ``tl.exercises.given("6.2")`` is what an
+exercise works on. ``python -m tlseg_lite.exercises OUT`` (or ``tlseg-lite course OUT``) writes the
+notebooks without solutions for students and with them for teachers.
+"""
+
+from tlseg_lite._lazy import lazy
+
+# public name -> module that defines it
+_NAMES = {
+    "Verdict": "verdict",
+    "check": "checks",
+    "given": "checks",
+    "known": "checks",
+    "Exercise": "notebooks",
+    "find": "notebooks",
+    "course": "copies",
+}
+_MODULES = ["checks", "copies", "notebooks", "verdict"]
+
+__all__ = [*_NAMES, *_MODULES]
+
+__getattr__, __dir__ = lazy(__name__, globals(), _NAMES, _MODULES)

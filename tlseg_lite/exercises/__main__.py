@@ -1,0 +1,7 @@
+"""``python -m tlseg_lite.exercises OUT``: the same as ``tlseg-lite course OUT``."""
+
+import sys
+
+from tlseg_lite.cli import main
+
+sys.exit(main(["course", *sys.argv[1:]]))

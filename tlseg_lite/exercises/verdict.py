@@ -1,0 +1,259 @@
+"""What a check says, and the tools from which checks are made.
+
+A check is a function of the answer. It returns a sentence where the answer is right, and raises
+``Wrong`` with an explanation where it is not, or ``Unanswered`` where the stub is untouched. The
+tools here compare an answer with the truth and, if it is off, with what typical mistakes give.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+Mistakes = Iterable[tuple[Any, str]]
+"""Pairs of what a mistake gives and what to say about it."""
+
+
+@dataclass(frozen=True, repr=False)
+class Verdict:
+    """The result of a check: true where the answer is right; ``message`` says why or why not."""
+
+    number: str
+    right: bool
+    message: str
+
+    def __bool__(self) -> bool:
+        return self.right
+
+    def __repr__(self) -> str:
+        return self.message
+
+    def _ipython_display_(self) -> None:
+        """Nothing: `check` has printed the message already."""
+
+
+class Wrong(Exception):
+    """The answer is not right; the text explains it to the one who gave it."""
+
+
+class Unanswered(Exception):
+    """The stub is untouched, or a part of it."""
+
+
+def refuse_placeholders(answer: Any) -> None:
+    """Raise `Unanswered` for ``None`` and ``...``, also inside of a list, tuple or dictionary."""
+    if answer is None or answer is ...:
+        raise Unanswered("")
+    if isinstance(answer, Mapping):
+        missing = [str(key) for key, value in answer.items() if _open(value)]
+        if missing:
+            raise Unanswered(f" Still open: {', '.join(missing)}.")
+    elif isinstance(answer, (list, tuple)):
+        missing = [str(place + 1) for place, value in enumerate(answer) if _open(value)]
+        if missing:
+            raise Unanswered(f" Still open: place {', '.join(missing[:5])}.")
+
+
+def _open(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(_open(part) for part in value)
+    if isinstance(value, Mapping):
+        return any(_open(part) for part in value.values())
+    return value is None or value is ...
+
+
+def shown(value: Any) -> str:
+    """A value as it is told back, short."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, (list, tuple)) and all(isinstance(v, float) for v in value):
+        return ", ".join(f"{v:.4g}" for v in value)
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def number(value: Any, what: str = "the answer") -> float:
+    """A single finite number from a Python, numpy or torch number.
+
+    Raises:
+        Wrong: it is something else.
+    """
+    if isinstance(value, torch.Tensor) and value.numel() == 1:
+        value = value.detach().cpu().item()
+    elif isinstance(value, (np.generic, np.ndarray)) and value.size == 1:
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        kind = type(value).__name__
+        raise Wrong(f"{what} should be a number, and you gave {shown(value)} ({kind}).")
+    if not math.isfinite(value):
+        raise Wrong(f"{what} should be a finite number, and you gave {value}.")
+    return float(value)
+
+
+def close(a: float, b: float, tolerance: float) -> bool:
+    """Whether two numbers agree within a tolerance."""
+    return abs(a - b) <= tolerance + 1e-12
+
+
+def near(
+    value: Any, truth: float, tolerance: float, mistakes: Mistakes = (), what: str = "the answer"
+) -> float:
+    """The number, if it is `truth` within `tolerance`.
+
+    Raises:
+        Wrong: with the explanation of the first mistake that gives this number; else whether it
+            is a hundred times too large or too small (percent, fraction), or which way it is off.
+    """
+    given = number(value, what)
+    if close(given, truth, tolerance):
+        return given
+    for wrong, explanation in mistakes:
+        if close(given, wrong, tolerance):
+            raise Wrong(f"{what} {shown(given)}: {explanation}")
+    if truth and close(given / 100, truth, tolerance):
+        raise Wrong(f"{what} {shown(given)} is a hundred times too large: percent or a fraction?")
+    if truth and close(given * 100, truth, 100 * tolerance):
+        raise Wrong(f"{what} {shown(given)} is a hundred times too small: percent or a fraction?")
+    side = "large" if given > truth else "small"
+    raise Wrong(f"{what} {shown(given)} is too {side}.")
+
+
+def parts(answer: Any, names: Sequence[str]) -> dict[str, Any]:
+    """The values of a dictionary that has exactly these keys.
+
+    Raises:
+        Wrong: it is no dictionary, or has other keys.
+    """
+    if not isinstance(answer, Mapping):
+        kind = type(answer).__name__
+        raise Wrong(f"a dictionary with {', '.join(names)} is wanted, and you gave a {kind}.")
+    if missing := [name for name in names if name not in answer]:
+        raise Wrong(f"the dictionary lacks {', '.join(missing)}.")
+    if extra := [str(name) for name in answer if name not in names]:
+        raise Wrong(f"the dictionary has {', '.join(extra)}; wanted are {', '.join(names)} only.")
+    return dict(answer)
+
+
+def choice(value: Any, options: Sequence[str], what: str = "the answer") -> str:
+    """One of some words, whatever its capital letters.
+
+    Raises:
+        Wrong: another word, or no word at all.
+    """
+    words = {option.lower(): option for option in options}
+    if not isinstance(value, str) or value.strip().lower() not in words:
+        raise Wrong(f"{what} is {shown(value)}; choose one of {', '.join(map(repr, options))}.")
+    return words[value.strip().lower()]
+
+
+def numbers(values: Any, count: int | None = None, what: str = "the answer") -> list[float]:
+    """Several finite numbers from a list, tuple, array or tensor.
+
+    Raises:
+        Wrong: no such thing, or another number of them.
+    """
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu().numpy()
+    if isinstance(values, np.ndarray) and values.ndim:
+        values = values.ravel().tolist()
+    elif hasattr(values, "tolist") and not isinstance(values, (np.generic, np.ndarray)):
+        values = values.tolist()  # a pandas column
+    if not isinstance(values, (list, tuple)):
+        raise Wrong(f"{what} should be several numbers, and you gave {shown(values)}.")
+    found = [number(value, f"{what}, place {i + 1}") for i, value in enumerate(values)]
+    if count is not None and len(found) != count:
+        raise Wrong(f"{what} should be {count} numbers, and you gave {len(found)}.")
+    return found
+
+
+def call(function: Any, *arguments: Any) -> Any:
+    """What the function gives for copies of the arguments.
+
+    Raises:
+        Unanswered: it gives ``None`` or ``...``.
+        Wrong: it is no function, or it raises an error, which is told.
+    """
+    if not callable(function):
+        kind = type(function).__name__
+        raise Wrong(f"a function is wanted, and you gave a {kind}. Leave out the brackets ().")
+    try:
+        result = function(*copy.deepcopy(arguments))
+    except Exception as error:  # whatever the reader's code may raise
+        text = " ".join(str(error).split())[:200]
+        raise Wrong(f"your function raised {type(error).__name__}: {text}") from error
+    refuse_placeholders(result)
+    return result
+
+
+def same(a: Any, b: Any, tolerance: float) -> bool:
+    """Whether numbers, tuples, arrays or tensors agree in form and within a tolerance."""
+    if isinstance(a, torch.Tensor) or isinstance(b, torch.Tensor):
+        a, b = (x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else x for x in (a, b))
+    try:
+        a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    except (TypeError, ValueError):
+        return False
+    if a.shape != b.shape:
+        return False
+    return bool(np.allclose(a, b, rtol=0, atol=tolerance, equal_nan=True))
+
+
+def on_fresh_inputs(
+    function: Any,
+    cases: Sequence[tuple],
+    truth: Callable[..., Any],
+    tolerance: float,
+    mistakes: Iterable[tuple[Callable[..., Any], str]] = (),
+    describe: Callable[..., str] | None = None,
+) -> None:
+    """Compare a function with the true one on inputs that the reader has not seen.
+
+    Args:
+        function: the answer.
+        cases: tuples of arguments.
+        truth: the right function.
+        tolerance: absolute, for numbers and arrays.
+        mistakes: pairs of a mistaken function and what to say to who wrote it.
+        describe: an input in words, for the message; None: the result alone is told.
+
+    Raises:
+        Wrong, Unanswered: as `call`; else the first mistake that gives all of the results.
+    """
+    given = [call(function, *case) for case in cases]
+    right = [truth(*copy.deepcopy(case)) for case in cases]
+    off = [
+        i for i, (a, b) in enumerate(zip(given, right, strict=True)) if not same(a, b, tolerance)
+    ]
+    if not off:
+        return
+    for mistaken, explanation in mistakes:
+        wrong = [mistaken(*copy.deepcopy(case)) for case in cases]
+        if all(same(a, b, tolerance) for a, b in zip(given, wrong, strict=True)):
+            raise Wrong(explanation)
+    first = off[0]
+    where = f"for {describe(*cases[first])} " if describe else ""
+    told = form(given[first], right[first])
+    raise Wrong(f"{where}your function gives {told}. {len(off)} of {len(cases)} trials are off.")
+
+
+def form(given: Any, right: Any) -> str:
+    """The two results in words: numbers as they are, arrays by their shape or distance."""
+    both = (given, right)
+    a, b = (x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else x for x in both)
+    try:
+        a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    except (TypeError, ValueError):
+        return f"{shown(given)}, and something like {shown(right)} is wanted"
+    if a.shape != b.shape:
+        return f"an array of shape {a.shape}, and {b.shape} is wanted"
+    if a.size == 1:
+        return f"{a.item():.4g}, and it should be {b.item():.4g}"
+    if a.size <= 4:
+        return f"{shown(a.ravel().tolist())}, and it should be {shown(b.ravel().tolist())}"
+    return f"an array that is off by up to {np.nanmax(np.abs(a - b)):.3g}"
