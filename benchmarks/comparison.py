@@ -1,4 +1,4 @@
-"""All models under one protocol: fills book/results/comparison.csv.
+"""All models under one protocol: fills book/results/comparison.csv and comparison.npz.
 
     python benchmarks/comparison.py                         # everything: many hours on two cores
     python benchmarks/comparison.py --minutes 30            # as much as fits; call again to go on
@@ -60,6 +60,7 @@ def main() -> None:
             scenes=SyntheticSplits(options.scenes, 40, 1, size=None, style=name),
             image_size=options.image_size,
             minutes=options.minutes,
+            masks=options.out.with_suffix(".npz"),
         )
     print(comparison.summary(frame).to_string(index=False, float_format="{:.4f}".format))
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import tlseg_lite as tl
-from tlseg_lite import comparison
+from tlseg_lite import comparison, mask_store
 from tlseg_lite.ablation_data import FoldSplits, SyntheticSplits
 from tlseg_lite.contestants import prompted_mask
 from tlseg_lite.metrics import ConfusionMatrix
@@ -121,10 +121,16 @@ def test_summary_counts_pixels_of_all_folds_together(recorded):
     assert left[left.diet == "real"].iloc[0].seeds == 1  # a seed with a missing fold is left out
 
 
-def test_fewer_real_images(recorded, tmp_path):
+def test_fewer_real_images_and_their_masks(recorded, tmp_path):
     _, run, _, _ = recorded
-    frame = run(diets=["real-2"], seeds=[0])
-    assert set(frame[frame.diet == "real-2"].train_images) == {2}
+    frame = run(diets=["real-2"], seeds=[0], masks=tmp_path / "masks.npz")
+    rows = frame[frame.diet == "real-2"]
+    assert set(rows.train_images) == {2}
+    masks = mask_store.read(tmp_path / "masks.npz")
+    assert {key[:3] for key in masks} == {("tiny", "TransLandSeg", "real-2")}
+    assert {key[3] for key in masks} == set(Scenes().ids)
+    predicted = sum(int(mask.sum()) for mask in masks.values())
+    assert predicted == int(rows.test_tp.sum() + rows.test_fp.sum())
 
 
 def test_random_weights_differ_and_stay_frozen(sam):

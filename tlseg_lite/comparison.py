@@ -58,6 +58,7 @@ def run(
     scenes: SyntheticSplits | None = None,
     image_size: int = 256,
     minutes: float | None = None,
+    masks: str | Path | None = None,
     report: Callable[[str], None] | None = print,
 ) -> pd.DataFrame:
     """Train and test every model on every diet with every seed; a row for each finished run.
@@ -78,6 +79,8 @@ def run(
             the real ones.
         image_size: side of the models' input.
         minutes: start no further run after this time; call again to go on.
+        masks: a file for the first seed's predicted masks, as `tlseg_lite.mask_store` keeps them,
+            by (data, model, diet, image id).
         report: is called with a line for each finished run; None: silence.
 
     Returns:
@@ -98,9 +101,10 @@ def run(
     say = report or (lambda line: None)
     out, began = Path(out), time.monotonic()
     rows = Rows(out, COLUMNS)
+    seeds = list(range(seeds) if isinstance(seeds, int) else seeds)
     with rows.alone():
         done = {_key(row) for row in rows.read()}
-        for seed in range(seeds) if isinstance(seeds, int) else seeds:
+        for seed in seeds:
             for name, model in models.items():
                 for diet in diets:
                     for fold in range(1 if diet == "synthetic" else data.folds):
@@ -110,7 +114,9 @@ def run(
                             continue
                         if minutes is not None and time.monotonic() - began > 60 * minutes:
                             return read(out)
-                        row = about | job.train(out.with_name(out.name + ".runs")) | provenance()
+                        kept = masks if seed == seeds[0] else None
+                        folder = out.with_name(out.name + ".runs")
+                        row = about | job.train(folder, kept) | provenance()
                         rows.append(dict.fromkeys(COLUMNS, "") | row)
                         say(f"{name}, {diet}, seed {seed}, fold {fold}: {row['test_miou']}")
     return read(out)
@@ -154,7 +160,7 @@ class _Job:
             "recipe": json.dumps(settings),
         }
 
-    def train(self, folder: Path) -> dict[str, Any]:
+    def train(self, folder: Path, masks: str | Path | None) -> dict[str, Any]:
         """Both stages, as far as the diet has them, and the test."""
         import tlseg_lite as tl
 
@@ -184,6 +190,8 @@ class _Job:
             count += len(train)
             history, best, ids = done.history, done.best_epoch, test.ids
         scores = tl.evaluate(model, test, batch_size=self.recipe.batch_size)
+        if masks is not None:
+            self._keep(model, test, masks)
         total = tl.count_parameters(model)
         row = {f"test_{name}": f"{getattr(scores, name):.6f}" for name in SCORES}
         row |= dict(zip((f"test_{c}" for c in COUNTS), scores.confusion.counts(), strict=True))
@@ -197,6 +205,18 @@ class _Job:
             "total": total.total,
             "seconds": f"{seconds:.1f}",
         }
+
+    def _keep(self, model: Module, test, path: str | Path) -> None:
+        """The predicted masks of the test images, for pictures."""
+        import tlseg_lite as tl
+        from tlseg_lite import mask_store
+
+        found = {}
+        for i in range(len(test)):
+            sample = test[i]
+            key = (self.data.name, self.name, self.diet, sample["id"])
+            found[key] = (tl.predict(model, sample["image"])[0] > 0).numpy()
+        mask_store.add(path, found)
 
     def _learn_scenes(self, model: Module, folder: Path):
         """Fit `model` to the scenes; the run is kept, for the other folds start from it."""
