@@ -126,6 +126,16 @@ class Baseline(nn.Module):
         write_tensors(path, self.trained_state(), self.description())
 
     @classmethod
+    def load_tensors(cls, path: str | Path) -> dict[str, torch.Tensor]:
+        """The tensors that `save` wrote to `path`, for `load_trained_state`.
+
+        Raises:
+            FileNotFoundError: no such file.
+            CheckpointError: not a file of `save`, or damaged.
+        """
+        return read_tensors(path, expected="Baseline")[0]
+
+    @classmethod
     def load(cls, path: str | Path) -> Baseline:
         """The model saved at `path`, in eval mode.
 
