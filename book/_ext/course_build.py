@@ -56,4 +56,5 @@ def setup(app):
     app.connect("autodoc-process-docstring", bars_are_bars, priority=100)
     app.connect("html-page-context", drop_thebe, priority=900)
     app.connect("build-finished", fail_on_warnings)
+    app.setup_extension("results_page")  # the tables of the results page
     return {"parallel_read_safe": True, "parallel_write_safe": True}

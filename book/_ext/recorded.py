@@ -1,0 +1,137 @@
+"""What is recorded in book/results: each file's contents, and where its numbers come from."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+NOT_RUN = "not run"
+
+# what the project records, in the order of the page: file -> (what it holds, how it is made)
+RECORDS = {
+    "sam_mini_pretraining.csv": ("learning curve of sam_mini", "tlseg-lite pretrain"),
+    "sam_mini_scores.csv": ("scores of sam_mini with clicks and boxes", "sam_mini_scores.py"),
+    "ablation.csv": ("the grid of ATL designs", "ablation.py"),
+    "comparison.csv": ("TransLandSeg and the compared models, one protocol", "comparison.py"),
+    "transfer.csv": ("trained on one dataset, tested on the other", "transfer.py"),
+    "sim_to_real.csv": ("generated scenes first, real images then", "sim_to_real.py"),
+    "separability.csv": ("what one colour threshold can do", "separability.py"),
+    "encoder_speed.csv": ("speed and memory of the encoder", "encoder_speed.py"),
+    "data_loading.csv": ("how fast images are read", "data_loading.py"),
+}
+_MADE_ON = ("device", "trained_on", "hardware", "gpu")
+_MADE_AT = ("finished", "measured", "date")
+_LONG = 90  # characters; longer cells stay in the file
+
+
+@dataclass
+class Table:
+    """Headers and rows of text; `note` stands below it."""
+
+    headers: list[str]
+    rows: list[list[str]] = field(default_factory=list)
+    note: str = ""
+    title: str = ""
+
+
+def read(folder: Path, name: str) -> pd.DataFrame | None:
+    """A record, or None where it is not there or has no rows."""
+    path = folder / name
+    if not path.is_file():
+        return None
+    # a commit such as 12345e6 is no number
+    names = ("commit", "version", "package", "weights", "backbone", "fingerprint")
+    frame = pd.read_csv(path, dtype=dict.fromkeys(names, str))
+    return frame if len(frame) else None
+
+
+def made(frame: pd.DataFrame) -> dict[str, str]:
+    """Where a record comes from: hardware, dates, commits, as far as its columns tell."""
+
+    def values(columns: tuple[str, ...], cut: int | None = None) -> list[str]:
+        found = [frame[c] for c in columns if c in frame]
+        texts = pd.concat(found).dropna().astype(str).str.strip() if found else []
+        return list(dict.fromkeys(text[:cut] for text in texts if text))
+
+    days = sorted(values(_MADE_AT, 10))
+    commits = values(("commit",), 7)
+    versions = values(("version", "package"))
+    return {
+        "made on": "; ".join(values(_MADE_ON)) or "not recorded",
+        "when": " to ".join(dict.fromkeys([days[0], days[-1]])) if days else "not recorded",
+        "code": ", ".join(f"commit {c}" for c in commits)
+        or ", ".join(f"version {v}" for v in versions)
+        or "not recorded",
+    }
+
+
+def provenance(frame: pd.DataFrame) -> str:
+    facts = made(frame)
+    return f"Made on {facts['made on']}; {facts['when']}; {facts['code']}."
+
+
+def records(folder: Path) -> Iterator[Table]:
+    """What is recorded, and what is not."""
+    files = dict(RECORDS)
+    files |= {p.name: ("", "") for p in sorted(folder.glob("*.csv")) if p.name not in RECORDS}
+    rows = []
+    for name, (what, how) in files.items():
+        frame = read(folder, name)
+        if frame is None:
+            rows.append([name, what, how, "0", "–", "–", "–", NOT_RUN])
+            continue
+        facts = made(frame)
+        rows.append([name, what, how, str(len(frame)), *facts.values(), "recorded"])
+    headers = ["file", "holds", "made by", "rows", "made on", "when", "code", "status"]
+    yield Table(headers, rows, "The programs ending in .py are in the folder benchmarks.")
+
+
+def contents(folder: Path, name: str, most: int = 40) -> Table | None:
+    """A record's rows as a table: columns that vary; what is the same in all rows in the note."""
+    frame = read(folder, name)
+    if frame is None:
+        return None
+    hidden = {*_MADE_ON, *_MADE_AT, "commit", "version", "package", "torch", "numpy"}
+    shown, same = [], []
+    for column in frame.columns:
+        texts = frame[column].map(_text)
+        if column in hidden or texts.str.len().max() > _LONG or (texts == "").all():
+            continue
+        if texts.nunique() == 1 and len(frame) > 1:
+            same.append(f"{column}: {texts.iloc[0]}")
+        else:
+            shown.append(column)
+    rows = [[_text(v) for v in row] for row in frame[shown].head(most).itertuples(index=False)]
+    note = f"In all rows: {', '.join(same)}. " if same else ""
+    if len(frame) > most:
+        note += f"The first {most} of {len(frame)} rows. "
+    return Table(shown, rows, note + provenance(frame), f"{name}: {RECORDS.get(name, ('',))[0]}")
+
+
+def _text(value) -> str:
+    if isinstance(value, float):
+        if math.isnan(value):
+            return ""
+        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    if isinstance(value, str) and value.startswith(("{", "[")):
+        try:
+            return json.dumps(json.loads(value))
+        except ValueError:
+            return value
+    return str(value)
+
+
+def others(folder: Path) -> Iterator[Table]:
+    """The contents of the records that have no table of their own above."""
+    own = {"ablation.csv", "sam_mini_pretraining.csv"}
+    names = [name for name in RECORDS if name not in own]
+    names += [p.name for p in sorted(folder.glob("*.csv")) if p.name not in RECORDS]
+    for name in names:
+        table = contents(folder, name)
+        if table is not None:
+            yield table

@@ -1,0 +1,266 @@
+"""What the results page shows, computed from book/results/*.csv and the papers' tables.
+
+Each function in `TABLES` takes the folder with the CSV files and gives `Table`s of plain text.
+Nothing here is typed by hand: a file that is not there makes its rows say "not run".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+from recorded import NOT_RUN, Table, others, provenance, read, records
+
+REPRODUCED, PARTIAL = "reproduced", "partial"
+DIFFERENT = "not reproduced"
+
+# rows of the papers' tables -> names of the comparison's models
+MODELS = {
+    "TransLandSeg": "TransLandSeg",
+    "CCNet": "ccnet",
+    "DeepLabv3+": "deeplabv3plus",
+    "UNet": "unet",
+    "PSPNet": "pspnet",
+}
+
+
+def number(value: float, digits: int = 1, sign: bool = False) -> str:
+    if value is None or math.isnan(value):
+        return "–"
+    return f"{value:{'+' if sign else ''}.{digits}f}"
+
+
+def with_interval(mean: float, low: float, high: float, sign: bool = False) -> str:
+    """Fractions as percent, with the interval where there is one."""
+    text = number(100 * mean, sign=sign)
+    if math.isnan(low):
+        return text
+    return f"{text} ({number(100 * low, sign=sign)} to {number(100 * high, sign=sign)})"
+
+
+# ---- parameter budgets -------------------------------------------------------------------------
+
+
+def budgets(folder: Path) -> Iterator[Table]:
+    """The papers' parameter counts against those of the package's models, counted now."""
+    import tlseg_lite as tl
+    from tlseg_lite.model import budget
+
+    table = tl.audit.published()
+    printed = table.dropna(subset=["parameters_trainable"]).set_index(["paper", "row"])
+    rows = []
+    for paper, row, design, words in (
+        ("TransLandSeg", "TransLandSeg", "TransLandSeg", "Eq. 9, an ATL in each block, d = 32"),
+        ("TransLandSeg", "TransLandSeg", "TransLandSeg-released", "as released, one generator"),
+        ("LandslideNet", "LandslideNet", "TransLandSeg-4", "Eq. 9 with two middle layers"),
+        ("LandslideNet", "LandslideNet", "LandslideNet", "as released, two middle layers"),
+    ):
+        line = printed.loc[(paper, row)]
+        counts = budget("vit_l", tl.DESIGNS[design])
+        ours = (round(counts.trainable / 1e6, 2), round(counts.total / 1e6, 2))
+        same = ours == (line.parameters_trainable, line.parameters_total)
+        theirs = f"{line.parameters_trainable:.2f} / {line.parameters_total:.2f}"
+        counted, status = f"{ours[0]:.2f} / {ours[1]:.2f}", REPRODUCED if same else DIFFERENT
+        rows.append([f"{paper}, Table {line.table}", words, theirs, counted, status])
+    yield Table(
+        ["paper", "structure", "printed, trainable / all (M)", "counted (M)", "status"],
+        rows,
+        f"Counted when this page was built, by tlseg_lite {tl.__version__} on ViT-L. No weights "
+        "are needed for that.",
+    )
+
+
+# ---- are the tables consistent -----------------------------------------------------------------
+
+
+def audit(folder: Path) -> Iterator[Table]:
+    """The papers' tables, each row inverted to its confusion matrix."""
+    import tlseg_lite as tl
+
+    published = tl.audit.published()
+    audited = tl.audit.audit_table(published)
+    rows = []
+    for (paper, name), group in audited.groupby(["paper", "table"], sort=False):
+        data = published[(published.paper == paper) & (published.table == name)].dataset.iloc[0]
+        good = group[group.verdict == "consistent"]
+        bad = group[group.verdict != "consistent"]
+        odd = "; ".join(f"{r.row}: {r.verdict}" for r in bad.itertuples())
+        low, high = good.landslide_share.min(), good.landslide_share.max()
+        agree, share = f"{len(good)} of {len(group)}", f"{low:.2f} to {high:.2f}"
+        rows.append([f"{paper}, Table {name}", str(data), agree, share, odd or "none"])
+    yield Table(
+        ["paper", "data", "rows that agree with themselves", "landslide share (%)", "the others"],
+        rows,
+        f"Computed when this page was built, by tlseg_lite {tl.__version__}.",
+    )
+
+
+# ---- scores ------------------------------------------------------------------------------------
+
+
+def pooled(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """A test MIoU for each group and seed whose folds are complete: counts of the folds added."""
+    from tlseg_lite.metrics import ConfusionMatrix
+
+    counts = ["test_tp", "test_fp", "test_fn", "test_tn"]
+    rows = []
+    for key, runs in frame.groupby([*by, "seed"], sort=False, dropna=False):
+        if len(runs) < runs.folds.iloc[0] or runs[counts].isna().any().any():
+            continue
+        matrix = ConfusionMatrix(*(int(v) for v in runs[counts].sum()))
+        rows.append([*key, matrix.scores().miou])
+    return pd.DataFrame(rows, columns=[*by, "seed", "miou"])
+
+
+def scores(folder: Path) -> Iterator[Table]:
+    """The papers' models: printed MIoU, and what this project measured on real images."""
+    import tlseg_lite as tl
+    from tlseg_lite.ablation_summary import interval
+
+    frame = read(folder, "comparison.csv")
+    published = tl.audit.published()
+    printed = published[published.miou.notna() & published.table.isin(["I", "II", "1", "2"])]
+    printed = printed.drop_duplicates(["dataset", "row"])
+    rows = []
+    for line in printed.itertuples():
+        start = [line.dataset, line.row, number(line.miou, 2)]
+        runs = _runs_on_real_images(frame, line.dataset, MODELS.get(line.row, line.row))
+        if runs is None:
+            rows.append([*start, "–", "–", "–", NOT_RUN])
+            continue
+        by = ["data", "diet", "image_size", "weights", "backbone", "recipe"]
+        for key, group in pooled(runs, by).groupby(by, sort=False, dropna=False):
+            setting = dict(zip(by, key, strict=True))
+            mean, low, high = interval(group.miou)
+            same = str(setting["weights"]).startswith("sam_vit_l") and "-full" in setting["data"]
+            inside = low <= line.miou / 100 <= high
+            status = PARTIAL if not same else REPRODUCED if inside else DIFFERENT
+            first = runs[(runs.data == setting["data"]) & (runs.diet == setting["diet"])].iloc[0]
+            how = f"{first.folds} folds" if first.folds > 1 else "held-out images"
+            split = f"{setting['data']}, {how}, {setting['weights']} at {setting['image_size']} px"
+            ours = with_interval(mean, low, high)
+            rows.append([*start, ours, str(len(group)), split, status])
+    note = "No comparison.csv is in book/results: nothing has been run." if frame is None else ""
+    if frame is not None:
+        note = f"From comparison.csv. {provenance(frame)}"
+    headers = ["data", "model", "printed MIoU (%)", "ours (95 %)", "seeds", "our split", "status"]
+    yield Table(headers, rows, note)
+
+
+def _runs_on_real_images(frame, dataset: str, model: str):
+    """Rows of the comparison for a paper's row: this dataset, this model, real images only."""
+    if frame is None:
+        return None
+    data = frame.data.astype(str)
+    here = data.str.startswith(dataset.lower()) & (frame.model == model) & (frame.diet == "real")
+    return frame[here] if here.any() else None
+
+
+# ---- Table IV ----------------------------------------------------------------------------------
+
+
+def _settings(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The settings of an ablation that have two seeds, each with its name for a reader."""
+    from tlseg_lite.ablation_summary import SETTING
+
+    for _, setting in rows.groupby(list(SETTING), sort=False):
+        one = setting.iloc[0]
+        if setting.seed.nunique() > 1:
+            name = f"{one.data}, {one.variant} {one.image_size:.0f} px, {one.epochs:.0f} epochs"
+            yield name, setting
+
+
+def _ablation(folder: Path) -> pd.DataFrame | None:
+    import tlseg_lite as tl
+
+    path = folder / "ablation.csv"
+    rows = tl.ablation.read(path) if path.is_file() else None
+    return rows if rows is not None and len(rows) else None
+
+
+def _paper_scale(setting: pd.DataFrame) -> bool:
+    """Whether a setting is the papers': ViT-L with SAM's weights on the full Bijie."""
+    one = setting.iloc[0]
+    return one.variant == "vit_l" and one.weights != "random" and one.data == "bijie-full"
+
+
+def designs(folder: Path) -> Iterator[Table]:
+    """Table IV: each design's MIoU minus TransLandSeg's, in the paper and in the recorded grid."""
+    import tlseg_lite as tl
+
+    published = tl.audit.published()
+    miou = published[published.table == "IV"].set_index("row").miou / 100
+    paper = miou - miou["TransLandSeg"]
+    rows = _ablation(folder)
+    columns, notes, verdicts = {}, [], {}
+    for name, setting in _settings(rows) if rows is not None else ():
+        columns[name] = {}
+        for r in tl.ablation.summary(setting).itertuples():
+            if r.design == "TransLandSeg":
+                columns[name][r.design] = f"MIoU {with_interval(r.mean, r.low, r.high)}"
+            elif r.pairs > 1:
+                difference = (r.difference, r.difference_low, r.difference_high)
+                columns[name][r.design] = f"{with_interval(*difference, True)}, {r.pairs} seeds"
+                if _paper_scale(setting) and r.design in paper:
+                    inside = r.difference_low <= paper[r.design] <= r.difference_high
+                    verdicts[r.design] = REPRODUCED if inside else DIFFERENT
+        one = setting.iloc[0]
+        notes.append(f"{name}: {one.data_source}. Weights: {_weights(one)}. {provenance(setting)}")
+    lines = []
+    for design in paper.index:
+        own = design == "TransLandSeg"
+        theirs = f"MIoU {number(100 * miou[design], 2)}"
+        theirs = theirs if own else number(100 * paper[design], 2, True)
+        ours = [column.get(design, "–") for column in columns.values()]
+        status = PARTIAL if any(design in column for column in columns.values()) else NOT_RUN
+        lines.append([design, theirs, *ours, verdicts.get(design, status)])
+    headers = ["design", "paper: Bijie, ViT-L, one run", *columns, "status"]
+    yield Table(headers, lines, " ".join(notes) or "No ablation.csv is in book/results.")
+
+
+def _weights(run) -> str:
+    """Which weights a run of the ablation started from, and whether they are today's."""
+    import tlseg_lite as tl
+
+    text = f"{run.variant}, fingerprint {run.backbone}"
+    if run.variant == "sam_mini" and run.weights == "default":
+        now = tl.load_sam("sam_mini").origin["fingerprint"] == run.backbone
+        text += ", the package's present ones" if now else ", older ones than the package's"
+    return text
+
+
+def findings(folder: Path) -> Iterator[Table]:
+    """The paper's three findings held against the recorded grid."""
+    import tlseg_lite as tl
+
+    headers = ["finding", "where", "difference (95 %)", "seeds", "here it", "status"]
+    rows = _ablation(folder)
+    lines = []
+    for name, setting in _settings(rows) if rows is not None else ():
+        for line in tl.ablation.findings(setting).itertuples():
+            known = line.pairs > 1
+            difference = with_interval(line.difference, line.low, line.high, True)
+            verdict = {"open": "stays open", "reversed": "is reversed"}.get(line.verdict, "holds")
+            status = PARTIAL
+            if _paper_scale(setting):
+                status = {"holds": REPRODUCED, "reversed": DIFFERENT}.get(line.verdict, PARTIAL)
+            told = (difference, str(int(line.pairs)), verdict, status)
+            lines.append([line.finding, name, *(told if known else ("–", "0", "–", NOT_RUN))])
+    from tlseg_lite.ablation_summary import FINDINGS
+
+    for finding in (*FINDINGS, "the middle does not matter much") if not lines else ():
+        lines.append([finding, "–", "–", "0", "–", NOT_RUN])
+    yield Table(headers, lines)
+
+
+TABLES = {
+    "budgets": budgets,
+    "audit": audit,
+    "scores": scores,
+    "designs": designs,
+    "findings": findings,
+    "records": records,
+    "others": others,
+}
