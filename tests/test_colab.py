@@ -50,7 +50,7 @@ def test_requirements_allow_what_colab_has():
 def pins() -> list[str]:
     """The lines ``name==version`` of the runtime, names in lower case."""
     lines = RUNTIME.read_text("utf-8").splitlines()
-    return [line.lower() for line in lines if line and not line.startswith("#")]
+    return [line.lower().replace("_", "-") for line in lines if line and line[0] != "#"]
 
 
 def python312() -> str:
@@ -72,7 +72,7 @@ def run(*command: object) -> str:
 def installed(python: Path) -> dict[str, str]:
     """Name -> version of all that a Python can import."""
     listed = json.loads(run(python, "-m", "pip", "list", "--format=json"))
-    return {package["name"].lower(): package["version"] for package in listed}
+    return {p["name"].lower().replace("_", "-"): p["version"] for p in listed}
 
 
 def files_of(python: Path, package: str) -> dict[str, tuple[int, int]]:
@@ -98,8 +98,8 @@ def runtime() -> Path:
     if not python.exists():
         run(python312(), "-m", "venv", base)
     present = installed(python)
-    missing = [line for line in pins() if present.get(line.split("==")[0]) is None]
-    if missing or present["pip"] != PIP:
+    wanted = dict(line.split("==") for line in [f"pip=={PIP}", *pins()])
+    if any(present.get(name, "").split("+")[0] != version for name, version in wanted.items()):
         run(python, "-m", "pip", "install", "-q", f"pip=={PIP}")
         run(python, "-m", "pip", "install", "-q", "-r", RUNTIME)
     return base
@@ -137,7 +137,10 @@ def test_chapter_runs_as_in_colab(runtime, path, tmp_path):
     client = NotebookClient(
         notebook, km=manager, timeout=900, resources={"metadata": {"path": str(folder)}}
     )
-    client.execute(env=environment)  # the first error ends it
+    try:
+        client.execute(env=environment)  # the first error ends it
+    finally:
+        nbformat.write(notebook, tmp_path / path.name)  # for the eye
 
     after = installed(python)
     assert "tlseg-lite" in after
