@@ -55,6 +55,7 @@ _MODULES = [
     "probing",
     "progress",
     "recipes",
+    "records",
     "sam",
     "statistics",
     "steps",
