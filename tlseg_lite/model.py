@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from tlseg_lite.atl import ATLConfig, build_adapters
-from tlseg_lite.encoder import encode
+from tlseg_lite.encoder import EncoderOptions, encode
 from tlseg_lite.files import misfits, read_tensors, write_tensors
 from tlseg_lite.lora import LoRAConfig, lora_parameters, with_lora
 from tlseg_lite.sam import CheckpointError, build_sam, load_sam
@@ -34,6 +34,8 @@ class TransLandSeg(nn.Module):
             the attention instead; None: no adapters, only the decoder trains.
         seed: of the adapters' random initial weights.
         tune_encoder: train a copy of the whole encoder as well (full fine-tuning).
+        encoder_options: how the encoder is computed (form of attention, compiling, checkpointing).
+            The attribute of this name may be replaced at any time; a saved model has none of it.
 
     Raises:
         TypeError: `sam` or `config` is something else.
@@ -48,6 +50,7 @@ class TransLandSeg(nn.Module):
         *,
         seed: int = 0,
         tune_encoder: bool = False,
+        encoder_options: EncoderOptions | None = None,
     ):
         super().__init__()
         if not hasattr(sam, "image_encoder") or not hasattr(sam, "variant"):
@@ -67,6 +70,7 @@ class TransLandSeg(nn.Module):
         self.backbone = getattr(sam, "origin", {"weights": "unknown"})
         self.image_size = sam.image_encoder.img_size
         self.tune_encoder = tune_encoder
+        self.encoder_options = encoder_options or EncoderOptions()
         encoder = copy.deepcopy(sam.image_encoder) if tune_encoder else sam.image_encoder
         encoder.requires_grad_(tune_encoder)
         self.image_encoder = with_lora(encoder, config, seed=seed) if lora else encoder
@@ -83,7 +87,9 @@ class TransLandSeg(nn.Module):
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """Image embedding, (B, 3, S, S) in [0, 1] -> (B, C, S/16, S/16)."""
         self._check(images)
-        return encode(self.image_encoder, self.normalise(images), self.adapters)
+        return encode(
+            self.image_encoder, self.normalise(images), self.adapters, self.encoder_options
+        )
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """SAM's normalisation of images in [0, 1]: zero mean, unit deviation, by channel."""
