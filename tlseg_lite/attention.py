@@ -28,16 +28,20 @@ CUDA. ``"auto"``: the fastest that was measured, see `choose_form`."""
 SMALL = 2**20
 """Scores of an image and a block, up to which ``"auto"`` keeps `segment_anything`'s own form."""
 
+SMALL_WINDOW = 64
+"""Tokens of a window, up to which it does so too, however many windows there are."""
 
-def choose_form(form: str, scores: int, device: torch.device | str) -> str:
+
+def choose_form(form: str, tokens: int, count: int, device: torch.device | str) -> str:
     """The form that ``"auto"`` stands for; any other name is returned as it is.
 
-    Up to `SMALL` scores it is ``"eager"``: as fast there, and equal to `segment_anything` to the
-    last bit (all of sam_mini at 256 px). Above: ``"concat"`` on CUDA, else ``"tiled"``.
+    Small blocks are ``"eager"``: as fast there, and equal to `segment_anything` to the last bit
+    (all of sam_mini at 256 px). Larger ones are ``"concat"`` on CUDA, else ``"tiled"``.
 
     Args:
         form: one of `FORMS`.
-        scores: windows x heads x tokens of a window squared, of one image in one block.
+        tokens: in a window.
+        count: windows of an image times heads.
         device: where the tokens are.
 
     Raises:
@@ -53,7 +57,7 @@ def choose_form(form: str, scores: int, device: torch.device | str) -> str:
         )
     if form != "auto":
         return form
-    if scores <= SMALL:
+    if tokens <= SMALL_WINDOW or count * tokens**2 <= SMALL:
         return "eager"
     return "concat" if kind == "cuda" else "tiled"
 
@@ -61,11 +65,10 @@ def choose_form(form: str, scores: int, device: torch.device | str) -> str:
 def form_for(attention: Attention, x: torch.Tensor, window: int, form: str = "auto") -> str:
     """`choose_form` for an attention layer and its tokens (B, H, W, C); `window` 0: global."""
     height, width = x.shape[1:3]
-    if window == 0:
-        scores = (height * width) ** 2
-    else:
-        scores = -(-height // window) * -(-width // window) * window**4
-    form = choose_form(form, scores * attention.num_heads, x.device)
+    windows, tokens = 1, height * width
+    if window:
+        windows, tokens = -(-height // window) * -(-width // window), window**2
+    form = choose_form(form, tokens, windows * attention.num_heads, x.device)
     return form if attention.use_rel_pos else "eager"
 
 
