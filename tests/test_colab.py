@@ -12,7 +12,6 @@ where the variable TLSEG_COLAB_TEST names a folder to keep the libraries in:
 
 import json
 import os
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -106,12 +105,14 @@ def runtime() -> Path:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_chapter_runs_as_in_colab(runtime, path, tmp_path):
-    from jupyter_client.kernelspec import KernelSpecManager
-    from jupyter_client.manager import AsyncKernelManager
+def test_chapter_runs_as_in_colab(runtime, path, tmp_path, monkeypatch):
     from nbclient import NotebookClient
 
-    machine, folder, specs = tmp_path / "machine", tmp_path / "content", tmp_path / "kernels"
+    machine, folder, specs = (
+        tmp_path / "machine",
+        tmp_path / "content",
+        tmp_path / "jupyter" / "kernels",
+    )
     shutil.copytree(runtime, machine, symlinks=True, copy_function=os.link)
     folder.mkdir()
     python = machine / "bin" / "python"
@@ -122,9 +123,7 @@ def test_chapter_runs_as_in_colab(runtime, path, tmp_path):
     argv = [str(python), "-m", "colab_kernel_launcher", "-f", "{connection_file}"]
     spec = {"argv": argv, "display_name": "Colab", "language": "python"}
     (specs / "colab" / "kernel.json").write_text(json.dumps(spec), "utf-8")
-    manager = AsyncKernelManager(
-        kernel_name="colab", kernel_spec_manager=KernelSpecManager(kernel_dirs=[str(specs)])
-    )
+    monkeypatch.setenv("JUPYTER_PATH", str(specs.parent))
 
     notebook = nbformat.read(path, as_version=4)
     setup = notebook.cells[1]
@@ -135,7 +134,7 @@ def test_chapter_runs_as_in_colab(runtime, path, tmp_path):
     environment = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
     environment |= {"PYTHONPATH": str(HERE / "stub"), "HOME": str(tmp_path)}
     client = NotebookClient(
-        notebook, km=manager, timeout=900, resources={"metadata": {"path": str(folder)}}
+        notebook, kernel_name="colab", timeout=900, resources={"metadata": {"path": str(folder)}}
     )
     try:
         client.execute(env=environment)  # the first error ends it
@@ -151,5 +150,3 @@ def test_chapter_runs_as_in_colab(runtime, path, tmp_path):
     assert not list(folder.iterdir()), "a chapter left files behind"
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert outputs, "nothing was executed"
-    text = "".join(output.get("text", "") for output in outputs)
-    assert not re.search(r"restart the (kernel|runtime)", text, re.I) or setup.outputs
