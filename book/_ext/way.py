@@ -34,9 +34,11 @@ STATIONS = (
     ("7", "map", '<path d="M2 52L22 14l12 20 8-12 16 30z"/>'
      '<path d="M18 24c10 0 2 12 12 28h-12c-6-10-2-16 0-28z" fill="#333"/>'),
 )  # fmt: skip
-APPENDICES = (("A1", "a SAM in miniature"), ("A2", "made scenes"))
+APPENDICES = (("A1", "a SAM in miniature"), ("A2", "made scenes"), ("C", "capstone"))
 # file of a chapter -> its station
-FILES = {"90": "A1", "91": "A2"} | {f"{int(number):02d}": number for number, _, _ in STATIONS}
+FILES = {"80": "C", "90": "A1", "91": "A2"} | {
+    f"{int(number):02d}": number for number, _, _ in STATIONS
+}
 ORANGE, BLUE, WHITE, DARK = "#E69F00", "#0072B2", "#fff", "#333"
 
 
@@ -76,7 +78,7 @@ def drawing(here: str) -> str:
             f'<text x="{x + 50}" y="112" text-anchor="middle" font-size="19" fill="{DARK}" '
             f"{weight}>{number} {word}</text>"
         )
-    for x, (number, words) in zip((100, 390), APPENDICES, strict=True):
+    for x, (number, words) in zip((20, 245, 470), APPENDICES, strict=True):
         fill, edge, weight = look(number)
         parts.append(
             f'<rect x="{x}" y="122" width="210" height="27" rx="13" fill="{fill}" {edge}/>'
@@ -89,12 +91,12 @@ def drawing(here: str) -> str:
 def description(here: str) -> str:
     """What the picture shows, in words."""
     stations = [f"{number} {word}" for number, word, _ in STATIONS]
-    appendices = " and ".join(f"{number} {words}" for number, words in APPENDICES)
-    kind = "appendix" if here.startswith("A") else "chapter"
+    *appendices, last = [f"{number} {words}" for number, words in APPENDICES]
+    kind = {"A": "appendix", "C": "capstone"}.get(here[:1], "chapter")
     marked = f" Marked: {kind} {here}." if here else ""
     return (
         f"The way through the course, as pictograms in a row: {', '.join(stations)}; below them "
-        f"the appendices {appendices}.{marked}"
+        f"the appendices {' and '.join(appendices)}, and {last}.{marked}"
     )
 
 
