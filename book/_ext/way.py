@@ -23,7 +23,7 @@ STATIONS = (
     ("2", "adapt", '<path d="M4 12h14v38H4zM42 12h14v38H42zM18 31h6M36 31h6"/>'
      '<path d="M24 22l12 6v6l-12 6z" fill="#333"/>'),
     ("3", "train", '<path d="M8 6v46h48"/><path d="M12 10c4 28 12 34 40 36" stroke-width="4"/>'),
-    ("4", "compare", '<path d="M30 6v48" stroke-dasharray="4 4"/>'
+    ("4", "ablate", '<path d="M30 6v48" stroke-dasharray="4 4"/>'
      '<path d="M8 16h30M22 31h32M4 46h18"/>'
      '<path d="M20 16h6M36 31h6M10 46h6" stroke-width="8"/>'),
     ("5", "score", '<path d="M8 8h44v44H8zM8 30h44M30 8v44"/>'
@@ -31,14 +31,14 @@ STATIONS = (
     ("6", "read", '<path d="M4 10h40M4 22h40M4 34h22M4 46h16M18 6v44"/>'
      '<circle cx="38" cy="38" r="11" fill="#fff"/>'
      '<path d="M46 46l10 10" stroke-width="4"/>'),
-    ("7", "map", '<path d="M2 52L22 14l12 20 8-12 16 30z"/>'
+    ("7", "compare", '<path d="M4 54h52"/><path d="M10 30h10v24H10zM40 20h10v34H40z"/>'
+     '<path d="M25 8h10v46H25z" fill="#333"/>'),
+    ("C", "map", '<path d="M2 52L22 14l12 20 8-12 16 30z"/>'
      '<path d="M18 24c10 0 2 12 12 28h-12c-6-10-2-16 0-28z" fill="#333"/>'),
 )  # fmt: skip
-APPENDICES = (("A1", "a SAM in miniature"), ("A2", "made scenes"), ("C", "capstone"))
-# file of a chapter -> its station
-FILES = {"80": "C", "90": "A1", "91": "A2"} | {
-    f"{int(number):02d}": number for number, _, _ in STATIONS
-}
+APPENDICES = (("A1", "a SAM in miniature"), ("A2", "made scenes"))
+# first two letters of a chapter's file -> its station
+FILES = {"80": "C", "90": "A1", "91": "A2"} | {f"{int(n):02d}": n for n, *_ in STATIONS[:-1]}
 ORANGE, BLUE, WHITE, DARK = "#E69F00", "#0072B2", "#fff", "#333"
 
 
@@ -62,9 +62,9 @@ def drawing(here: str) -> str:
         return WHITE, f'stroke="{BLUE}" stroke-width="2"', 'font-weight="normal"'
 
     parts = [
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 700 154" font-family="sans-serif">',
-        f'<rect width="700" height="154" rx="8" fill="{WHITE}"/>',
-        f'<path d="M50 53h600" stroke="{BLUE}" stroke-width="4"/>',
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 800 154" font-family="sans-serif">',
+        f'<rect width="800" height="154" rx="8" fill="{WHITE}"/>',
+        f'<path d="M50 53h700" stroke="{BLUE}" stroke-width="4"/>',
     ]
     for place, (number, word, picture) in enumerate(STATIONS):
         x = 100 * place
@@ -78,7 +78,7 @@ def drawing(here: str) -> str:
             f'<text x="{x + 50}" y="112" text-anchor="middle" font-size="19" fill="{DARK}" '
             f"{weight}>{number} {word}</text>"
         )
-    for x, (number, words) in zip((20, 245, 470), APPENDICES, strict=True):
+    for x, (number, words) in zip((130, 460), APPENDICES, strict=True):
         fill, edge, weight = look(number)
         parts.append(
             f'<rect x="{x}" y="122" width="210" height="27" rx="13" fill="{fill}" {edge}/>'
@@ -91,12 +91,12 @@ def drawing(here: str) -> str:
 def description(here: str) -> str:
     """What the picture shows, in words."""
     stations = [f"{number} {word}" for number, word, _ in STATIONS]
-    *appendices, last = [f"{number} {words}" for number, words in APPENDICES]
-    kind = {"A": "appendix", "C": "capstone"}.get(here[:1], "chapter")
+    appendices = " and ".join(f"{number} {words}" for number, words in APPENDICES)
+    kind = {"A": "appendix", "C": "project"}.get(here[:1], "chapter")
     marked = f" Marked: {kind} {here}." if here else ""
     return (
         f"The way through the course, as pictograms in a row: {', '.join(stations)}; below them "
-        f"the appendices {' and '.join(appendices)}, and {last}.{marked}"
+        f"the appendices {appendices}.{marked}"
     )
 
 
