@@ -47,13 +47,12 @@ def _cell(kind: str, text: str) -> nbformat.NotebookNode:
 
 
 def _is_plumbing(cell) -> bool:
-    """Set-up cells, stubs of exercises, and cells that only import."""
-    tags = cell.metadata.get("tags", [])
-    if cell.cell_type != "code":
-        return False
+    """Set-up cells, stubs of exercises, cells not for students, and cells that only import."""
+    if {"setup", "exercise", "remove-cell"} & set(cell.metadata.get("tags", [])):
+        return True
     lines = [line for line in cell.source.splitlines() if line.strip()]
     imports = all(re.match(r"(from|import) |[\s)]", line) for line in lines)
-    return bool({"setup", "exercise", "remove-cell"} & set(tags)) or imports
+    return cell.cell_type == "code" and imports
 
 
 # ---- text --------------------------------------------------------------------------------------

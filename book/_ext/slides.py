@@ -48,9 +48,9 @@ STYLE = """
 .reveal { font-size: 26px; }
 .reveal .slides { text-align: left; }
 .reveal .slides section { height: 100%; overflow-y: auto; }
-.reveal h1 { font-size: 1.8em; text-transform: none; }
-.reveal h2 { font-size: 1.4em; text-transform: none; }
-.reveal h3 { font-size: 1.15em; text-transform: none; }
+.reveal .slides h1 { font-size: 1.8em; text-transform: none; }
+.reveal .slides h2 { font-size: 1.4em; text-transform: none; }
+.reveal .slides h3 { font-size: 1.15em; text-transform: none; }
 .reveal .jp-Cell { padding: 0; }
 .reveal .jp-InputPrompt, .reveal .jp-OutputPrompt { display: none; }
 .reveal .jp-RenderedHTMLCommon { font-size: 24px; }
