@@ -1,0 +1,556 @@
+"""How fast SAM's adapted encoder is, ours against segment_anything's.
+
+Fills book/results/encoder_speed.csv:
+
+    python benchmarks/encoder_speed.py                  # on the GPU if there is one, else the CPU
+    python benchmarks/encoder_speed.py --device cpu --threads 2 --note "machine shared"
+    python benchmarks/encoder_speed.py --quick --out speed.csv    # does it run? a minute, sam_mini
+
+Reference and ours have the same weights, adapters and precision; the reference calls
+segment_anything's own blocks. On a CPU the two take turns, each in its own process. On a GPU the
+forms of attention, compiling, checkpointing and the batch are swept, one process at a time; then
+the fastest that trains in 16, 24, 40 and 80 GB is looked for with the allocator limited to that,
+and the fastest of all trains for 200 steps. Finished rows are kept and not measured again.
+
+Modes: "forward" (encoder, no gradient), "forward_backward" (encoder and the adapters' gradients),
+"step" (whole model, loss, gradients, AdamW). Memory is the peak above that of the built model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import tlseg_lite as tl
+from tlseg_lite.provenance import provenance
+from tlseg_lite.rows import Rows
+
+OUT = Path(__file__).resolve().parent.parent / "book" / "results" / "encoder_speed.csv"
+MODES = ("forward", "forward_backward", "step")
+PAPER_IMAGES = 539 * 50
+"""Pictures in the paper's Bijie schedule: 70 % of 770 landslide images, 50 epochs."""
+LIMITS_GB = (16, 24, 40, 80)
+"""Memory of GPUs that one meets; a gigabyte of each is left to the driver."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is measured; with a mode, a batch and a limit, the key of a row."""
+
+    device: str
+    variant: str
+    image_size: int
+    precision: str = "no"
+    encoder: str = "ours"
+    attention: str = "auto"
+    compile: bool = False
+    checkpoint: bool = False
+
+
+KEY = [*Case.__dataclass_fields__, "mode", "batch", "limit_gb", "purpose"]
+VALUES = ["status", "repeats", "seconds", "cpu_seconds", "images_per_second", "peak_gb"]
+VALUES += ["model_gb", "difference", "model_flop_utilisation", "matmul_tflops"]
+VALUES += ["paper_schedule_minutes", "threads", "load", "seed", "note", "command"]
+COLUMNS = [*KEY, *VALUES, "commit", "version", "torch", "hardware", "finished"]
+
+Measure = Callable[..., dict[str, Any]]
+
+
+# ---- one process, one model ------------------------------------------------------------------
+
+
+def build(case: Case) -> tl.TransLandSeg:
+    """The adapted model, with random weights and positions; the reference's loop if asked for."""
+    sam = tl.load_sam(case.variant, weights=None, image_size=case.image_size)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, value in sam.image_encoder.named_parameters():
+            if "rel_pos" in name or "pos_embed" in name:
+                value.copy_(0.1 * torch.randn(value.shape, generator=generator))
+    options = tl.EncoderOptions(case.attention, case.compile, case.checkpoint)
+    model = tl.TransLandSeg(sam, tl.DESIGNS["TransLandSeg"], encoder_options=options)
+    if case.encoder == "reference":
+        model.encode = lambda images: reference_encode(model, images)
+    return model.to(case.device).train()
+
+
+def reference_encode(model: tl.TransLandSeg, images: torch.Tensor) -> torch.Tensor:
+    """segment_anything's own blocks, with the same adapters before them."""
+    encoder, adapters = model.image_encoder, model.adapters
+    image = model.normalise(images)
+    tokens = encoder.patch_embed(image)
+    state = adapters.start(tokens, image)
+    x = tokens + encoder.pos_embed
+    for index, block in enumerate(encoder.blocks):
+        x = block(adapters.before_block(index, x, state))
+    return encoder.neck(x.permute(0, 3, 1, 2))
+
+
+class Worker:
+    """Measures one model; orders come as lines of JSON on stdin, answers go to stdout."""
+
+    def __init__(self, case: Case):
+        self.case, self.cuda = case, case.device == "cuda"
+        self.model = build(case)
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.AdamW(trained, 2e-4)
+        self.batch = 0
+        parameters = self.model.parameters()
+        self.model_bytes = sum(p.numel() * p.element_size() for p in parameters)
+        self.base = torch.cuda.memory_allocated() if self.cuda else resident()
+
+    def measure(self, mode: str, batch: int, repeats: int, warm: int, limit_gb: float) -> dict:
+        try:
+            return self._measure(mode, batch, repeats, warm, limit_gb)
+        except torch.cuda.OutOfMemoryError:
+            self.model.zero_grad(set_to_none=True)
+            return {"status": "out of memory"}
+        finally:
+            if self.cuda:
+                torch.cuda.empty_cache()
+
+    def _measure(self, mode, batch, repeats, warm, limit_gb) -> dict:
+        if self.cuda:
+            whole = torch.cuda.get_device_properties(0).total_memory
+            torch.cuda.set_per_process_memory_fraction(
+                min(1.0, (limit_gb - 1) * 1e9 / whole) if limit_gb else 1.0
+            )
+        if self.case.compile and batch != self.batch:
+            torch.compiler.reset()  # one batch, one shape
+        if batch != self.batch:
+            self._make_batch(batch)
+        for _ in range(warm):
+            self._run(mode)
+        self._reset_peak()
+        walls, cpus = [], []
+        for _ in range(repeats):
+            self._wait()
+            wall, cpu = time.perf_counter(), time.process_time()
+            out = self._run(mode)
+            self._wait()
+            walls.append(time.perf_counter() - wall)
+            cpus.append(time.process_time() - cpu)
+        sample = out.flatten()[:: max(1, out.numel() // 256)].float().tolist()
+        peak = torch.cuda.max_memory_allocated() if self.cuda else peak_resident()
+        return {
+            "status": "done",
+            "walls": walls,
+            "cpus": cpus,
+            "peak": max(0, peak - self.base),
+            "model": self.model_bytes,
+            "sample": sample,
+        }
+
+    def _make_batch(self, batch: int) -> None:
+        self.batch, size = batch, self.case.image_size
+        generator = torch.Generator().manual_seed(0)
+        self.images = torch.rand(batch, 3, size, size, generator=generator).to(self.case.device)
+        self.masks = (torch.rand(batch, 1, size, size, generator=generator) > 0.8).float()
+        self.masks = self.masks.to(self.case.device)
+
+    def _run(self, mode: str) -> torch.Tensor:
+        """One pass; returns the embedding, or in a step the loss."""
+        kind = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+        autocast = torch.autocast(
+            self.case.device, kind[self.case.precision], enabled=self.case.precision != "no"
+        )
+        if mode == "forward":
+            with torch.no_grad(), autocast:
+                return self.model.encode(self.images)
+        self.optimiser.zero_grad(set_to_none=True)
+        if mode == "forward_backward":
+            with autocast:
+                out = self.model.encode(self.images)
+            out.float().square().mean().backward()
+            return out.detach()
+        with autocast:
+            logits = self.model(self.images)
+        loss = tl.losses.bce_dice(logits.float(), self.masks)
+        loss.backward()
+        self.optimiser.step()
+        return loss.detach()
+
+    def _wait(self) -> None:
+        if self.cuda:
+            torch.cuda.synchronize()
+
+    def _reset_peak(self) -> None:
+        if self.cuda:
+            torch.cuda.reset_peak_memory_stats()
+        elif sys.platform == "linux":
+            Path("/proc/self/clear_refs").write_text("5")
+
+    def matmul(self) -> float:
+        """TFLOP/s of a large matrix product in the case's precision: what a kernel can reach."""
+        kind = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+        n = 8192 if self.cuda else 1024
+        a, b = (
+            torch.randn(n, n, device=self.case.device).to(kind[self.case.precision]) for _ in "ab"
+        )
+        best = float("inf")
+        for _ in range(20 if self.cuda else 5):
+            self._wait()
+            began = time.perf_counter()
+            a @ b
+            self._wait()
+            best = min(best, time.perf_counter() - began)
+        return 2 * n**3 / best / 1e12
+
+
+def resident() -> int:
+    """Bytes that this process holds now."""
+    if sys.platform != "linux":
+        return peak_resident()
+    return _status("VmRSS")
+
+
+def peak_resident() -> int:
+    """Bytes that this process held at most (on Linux: since the last reset)."""
+    if sys.platform == "linux":
+        return _status("VmHWM")
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _status(name: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name + ":"):
+            return int(line.split()[1]) * 1024
+    raise KeyError(name)
+
+
+def serve(case: Case) -> None:
+    answers, sys.stdout = sys.stdout, sys.stderr  # nothing else may get between the answers
+    worker = Worker(case)
+    print(json.dumps({"status": "ready"}), file=answers, flush=True)
+    for line in sys.stdin:
+        order = json.loads(line)
+        answer = {"tflops": worker.matmul()} if "matmul" in order else worker.measure(**order)
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+class Process:
+    """A `Worker` in a process of its own."""
+
+    def __init__(self, case: Case, threads: int):
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+        order = [sys.executable, __file__, "--worker", json.dumps(asdict(case))]
+        pipe = subprocess.PIPE
+        self.child = subprocess.Popen(order, stdin=pipe, stdout=pipe, text=True, env=environment)
+        self._answer()
+
+    def ask(self, **order: Any) -> dict[str, Any]:
+        self.child.stdin.write(json.dumps(order) + "\n")
+        self.child.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        line = self.child.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the measuring process ended with code {self.child.wait()}")
+        return json.loads(line)
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.child.stdin.close()
+        self.child.wait()
+
+
+# ---- what is measured ------------------------------------------------------------------------
+
+
+def pair_on_cpu(case: Case, batch: int, repeats: int, threads: int) -> Iterator[tuple]:
+    """(case, mode, batch, answer) of reference and ours, in turns within each mode."""
+    cases = [replace(case, encoder="reference", attention="eager"), case]
+    with Process(cases[0], threads) as one, Process(cases[1], threads) as two:
+        tflops = two.ask(matmul=True)["tflops"]
+        for mode in MODES:
+            found: list[list[dict]] = [[], []]
+            for turn in range(repeats):
+                for process, answers in zip((one, two), found, strict=True):
+                    warm = int(turn == 0 and mode == MODES[0] and repeats > 1)
+                    answers.append(
+                        process.ask(mode=mode, batch=batch, repeats=1, warm=warm, limit_gb=0)
+                    )
+            for which, answers in zip(cases, found, strict=True):
+                merged = dict(answers[-1])
+                for name in ("walls", "cpus"):
+                    merged[name] = [value for answer in answers for value in answer[name]]
+                merged["peak"] = max(answer["peak"] for answer in answers)
+                merged["tflops"] = tflops
+                merged["difference"] = difference(answers[-1], found[0][-1])
+                yield which, mode, batch, merged
+
+
+def difference(ours: dict, theirs: dict) -> float:
+    """Largest difference of the compared values, relative to the largest value."""
+    pairs = list(zip(ours["sample"], theirs["sample"], strict=True))
+    return max(abs(a - b) for a, b in pairs) / max(abs(b) for _, b in pairs)
+
+
+def sweep(case: Case, measure: Measure, limits: tuple[float, ...] = LIMITS_GB, steps: int = 200):
+    """All of a GPU's measurements of one variant, each next one chosen by what was found so far.
+
+    `measure(case, mode, batch, limit_gb, purpose, steps)` measures or looks up one row.
+    """
+    reference = replace(case, encoder="reference", attention="eager")
+
+    def grow(which: Case) -> list[dict]:
+        """Steps at doubled batches, until memory is full or a larger batch is no faster."""
+        found, batch = [], 1
+        while True:
+            row = measure(which, "step", batch, 0, "sweep", 0)
+            if row["status"] != "done":
+                return found
+            found.append(row)
+            if len(found) > 1 and rate(row) < 1.02 * rate(found[-2]):
+                return found
+            batch *= 2
+
+    rows = grow(reference)
+    measure(reference, "forward", rows[-1]["batch"] if rows else 1, 0, "sweep", 0)
+    forms = [
+        replace(case, attention=form, compile=compiled)
+        for form in ("concat", "flex", "bias", "tiled")
+        for compiled in (False, True)
+        if not (form == "tiled" and compiled)
+    ]
+    trials = [(form, measure(form, "step", 4, 0, "sweep", 0)) for form in forms]
+    trials = [(form, row) for form, row in trials if row["status"] == "done"]
+    trials.sort(key=lambda trial: -rate(trial[1]))
+    fastest = trials[0][0] if trials else case
+    for form in {fastest, replace(fastest, compile=False)}:
+        for checkpointing in (False, True):
+            which = replace(form, checkpoint=checkpointing)
+            rows += [{**row, "case": which} for row in grow(which)]
+    measure(fastest, "forward", 4, 0, "sweep", 0)
+    candidates = sorted((row for row in rows if "case" in row), key=lambda row: -rate(row))
+    for limit in limits:
+        for row in candidates:
+            if float(row["peak_gb"]) + float(row["model_gb"]) > limit - 1:
+                continue
+            tried = measure(row["case"], "step", int(row["batch"]), limit, "limit", 0)
+            if tried["status"] == "done":
+                break
+    if candidates:
+        best = candidates[0]
+        measure(best["case"], "step", int(best["batch"]), 0, "long", steps)
+
+
+def rate(row: dict) -> float:
+    return float(row["images_per_second"])
+
+
+def multiply_adds(variant: str, image_size: int) -> float:
+    """Multiply-adds of an encoder's forward pass for an image, without those of padding."""
+    v = tl.sam.VARIANTS[variant]
+    tokens, c = (image_size // tl.sam.PATCH) ** 2, v.width
+    linear = 12 * c * c * tokens * v.depth
+    seen = [tokens if b in v.global_blocks else v.window**2 for b in range(v.depth)]
+    attention = sum(2 * tokens * c * n for n in seen)
+    ends = tokens * (3 * tl.sam.PATCH**2 * c + c * v.decoder_width + 9 * v.decoder_width**2)
+    return linear + attention + ends
+
+
+# ---- rows ------------------------------------------------------------------------------------
+
+
+def row_of(case: Case, mode: str, batch: int, limit: float, purpose: str, answer: dict, options):
+    """The CSV row of one answer."""
+    row = dict.fromkeys(COLUMNS, "")
+    row |= asdict(case) | {"mode": mode, "batch": batch, "limit_gb": limit, "purpose": purpose}
+    row |= {"status": answer["status"], "threads": options.threads, "seed": 0, "note": options.note}
+    about = provenance()
+    row |= {name: about[name] for name in ("commit", "version", "torch", "finished")}
+    # the machine's name, also where the GPU is left alone
+    row["hardware"] = about["device"] if case.device == "cuda" else processor()
+    row["command"] = options.command
+    row["load"] = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    if answer["status"] == "done":
+        middle = statistics.median(answer["walls"])
+        passes = 1 if mode == "forward" else 2  # the weights are frozen: inputs' gradients alone
+        flops = 2 * passes * multiply_adds(case.variant, case.image_size) * batch
+        row |= {
+            "repeats": len(answer["walls"]),
+            "seconds": f"{middle:.4g}",
+            "cpu_seconds": f"{statistics.median(answer['cpus']):.4g}",
+            "images_per_second": f"{batch / middle:.4g}",
+            "peak_gb": f"{answer['peak'] / 1e9:.3f}",
+            "model_gb": f"{answer['model'] / 1e9:.3f}",
+        }
+        if "difference" in answer:
+            row["difference"] = f"{answer['difference']:.1e}"
+        if tflops := answer.get("tflops"):
+            row["matmul_tflops"] = f"{tflops:.4g}"
+            row["model_flop_utilisation"] = f"{flops / middle / 1e12 / tflops:.3f}"
+        if purpose == "long":
+            minutes = PAPER_IMAGES / (batch / statistics.mean(answer["walls"])) / 60
+            row["paper_schedule_minutes"] = f"{minutes:.1f}"
+    return row
+
+
+def processor() -> str:
+    name = "CPU"
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        found = [x for x in info.read_text().splitlines() if x.startswith("model name")]
+        name = found[0].split(":")[1].strip() if found else name
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def key_of(row: dict) -> tuple[str, ...]:
+    return tuple(str(row[name]) for name in KEY)
+
+
+def run_cpu(variants: list[str], rows: Rows, options) -> None:
+    for variant in variants:
+        case = Case("cpu", variant, options.image_size)
+        known = {key_of(row) for row in rows.read()}
+        ends = [
+            (which, m)
+            for which in (case, replace(case, encoder="reference", attention="eager"))
+            for m in MODES
+        ]
+        wanted = {
+            key_of(
+                asdict(which)
+                | {"mode": m, "batch": options.batch, "limit_gb": 0, "purpose": "pair"}
+            )
+            for which, m in ends
+        }
+        if wanted <= known:
+            print(f"{variant}: measured already")
+            continue
+        found = pair_on_cpu(case, options.batch, options.repeats, options.threads)
+        for which, mode, batch, answer in found:
+            row = row_of(which, mode, batch, 0, "pair", answer, options)
+            rows.append(row)
+            print(line_of(row), flush=True)
+
+
+def run_cuda(variants: list[str], rows: Rows, options) -> None:
+    precision = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    known = {key_of(row): row for row in rows.read()}
+    held: dict[Case, Process] = {}
+    tflops = 0.0
+
+    def measure(case, mode, batch, limit, purpose, steps) -> dict:
+        nonlocal tflops
+        key = {"mode": mode, "batch": batch, "limit_gb": limit, "purpose": purpose}
+        if (done := known.get(key_of(asdict(case) | key))) is not None:
+            return done
+        if case not in held:
+            for old in list(held):  # one process on the GPU at a time
+                held.pop(old).__exit__()
+            held[case] = Process(case, options.threads)
+        try:
+            tflops = tflops or held[case].ask(matmul=True)["tflops"]
+            answer = held[case].ask(
+                mode=mode, batch=batch, repeats=steps or options.repeats, warm=3, limit_gb=limit
+            )
+        except RuntimeError as error:  # a form that this GPU or this PyTorch does not run
+            held.pop(case)
+            answer = {"status": f"failed: {error}"}
+        row = row_of(case, mode, batch, limit, purpose, answer | {"tflops": tflops}, options)
+        rows.append(row)
+        known[key_of(row)] = row
+        print(line_of(row), flush=True)
+        return row
+
+    try:
+        for variant in variants:
+            sweep(
+                Case("cuda", variant, options.image_size, precision),
+                measure,
+                LIMITS_GB,
+                options.steps,
+            )
+    finally:
+        for process in held.values():
+            process.__exit__()
+
+
+def line_of(row: dict) -> str:
+    names = (
+        "variant",
+        "encoder",
+        "attention",
+        "compile",
+        "checkpoint",
+        "mode",
+        "batch",
+        "limit_gb",
+    )
+    values = ("status", "seconds", "cpu_seconds", "images_per_second", "peak_gb", "difference")
+    return " ".join(f"{n}={row[n]}" for n in (*names, *values) if row[n] != "")
+
+
+def ratios(rows: list[dict]) -> list[str]:
+    """Ours against the reference of the same run, by mode: speed (wall, processor) and memory."""
+    lines = []
+    pairs = [row for row in rows if row["purpose"] == "pair"]
+    for ours in (row for row in pairs if row["encoder"] == "ours"):
+        same = [n for n in KEY if n not in ("encoder", "attention")] + ["command"]
+        for theirs in pairs:
+            if theirs["encoder"] == "reference" and all(theirs[n] == ours[n] for n in same):
+                wall, cpu, memory = (
+                    float(theirs[n]) / max(1e-9, float(ours[n]))
+                    for n in ("seconds", "cpu_seconds", "peak_gb")
+                )
+                lines.append(
+                    f"{ours['variant']} {ours['mode']}: {wall:.2f} x the speed "
+                    f"({cpu:.2f} x by processor time), {1 / memory:.2f} x the memory"
+                )
+    return lines
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--device", choices=["cpu", "cuda"])
+    parser.add_argument("--variants", nargs="+", help="default: vit_b; on CUDA vit_b vit_l")
+    parser.add_argument("--image-size", type=int, default=1024)
+    parser.add_argument("--batch", type=int, default=1, help="on a CPU")
+    parser.add_argument("--repeats", type=int, help="default: 2 on a CPU, 10 on CUDA")
+    parser.add_argument("--steps", type=int, default=200, help="of the long run on CUDA")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--quick", action="store_true", help="sam_mini at 256 px, few repeats")
+    parser.add_argument("--note", default="")
+    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.worker:
+        serve(Case(**json.loads(options.worker)))
+        return
+    if options.quick and options.out == OUT:
+        parser.error("--quick is a trial: give it another file with --out")
+    given = sys.argv[1:] if arguments is None else arguments
+    options.command = shlex.join(["python", "benchmarks/encoder_speed.py", *given])
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    variants = options.variants or (["vit_b", "vit_l"] if device == "cuda" else ["vit_b"])
+    if options.quick:
+        variants, options.image_size, options.steps = ["sam_mini"], 256, 5
+    options.repeats = options.repeats or (10 if device == "cuda" and not options.quick else 2)
+    rows = Rows(options.out, COLUMNS)
+    with rows.alone():
+        (run_cuda if device == "cuda" else run_cpu)(variants, rows, options)
+    print("\n".join(ratios(rows.read())))
+
+
+if __name__ == "__main__":
+    main()
