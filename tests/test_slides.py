@@ -54,7 +54,8 @@ def small_chapter():
         markdown(
             "## Idea\n\nA {term}`tokens <token>` is `a. B`, see Eq. 5 {cite:p}`sam2023`. Unsaid."
             "\n\n$$\ny = 1. X\n$$\n\n### Deeper\n\n"
-            "[Chapter 2](02_atl_design.ipynb) by {cite:t}`sam2023`."
+            "[Chapter 2](02_atl_design.ipynb) by {cite:t}`sam2023`.\n\n"
+            "```{admonition} A box\n:class: note\nInside. Hidden.\n```\n\n```{other}\nlost\n```"
         ),
         code("x = 1\nx", outputs=[nbformat.v4.new_output("execute_result", {"text/plain": "1"})]),
         code("\n".join(f"y = {i}" for i in range(60)), outputs=drawn),
@@ -90,19 +91,23 @@ def test_headings_begin_slides_and_the_rest_follows(deck):
         "A tokens is `a. B`, see Eq. 5 (Kirillov et al., 2023). Unsaid.",
     )
     assert shown[5][0] == "subslide"
-    assert shown[5][1] == "### Deeper\n\n- Chapter 2 by Kirillov et al. 2023."
+    assert shown[5][1] == (
+        "### Deeper\n\n- Chapter 2 by Kirillov et al. 2023.\n\n- **A box.** Inside."
+    )
     text = "\n".join(source for _, source in shown)
-    for absent in ("import", "secret", "teachers", "Hint", "answer", "Books", "minutes"):
+    for absent in ("import", "secret", "teachers", "Hint", "answer", "Books", "minutes", "lost"):
         assert absent not in text
     questions = [kind for kind, source in shown if source.startswith("## Question")]
     assert questions == ["slide", "subslide"]
-    assert ("subslide", "- **1.1 Task.** Do it.") in shown
+    assert ("subslide", "**1.1 Task.** Do it. And this.") in shown, "a task is shown in full"
 
 
 def test_short_code_is_shown_and_pictures_come_without_their_code(deck):
     code = [cell for cell in deck.deck(small_chapter()).cells if cell.cell_type == "code"]
     short, picture, live = code
     assert "no-code" not in short.metadata.tags
+    assert short.metadata.slideshow.slide_type == "-", "beside the short text before it"
+    assert picture.metadata.slideshow.slide_type == "subslide", "one result on a slide"
     assert "no-code" in picture.metadata.tags
     assert live.outputs == [], "a widget needs a kernel"
 
@@ -135,7 +140,8 @@ def test_first_sentence(deck):
         "See `a. B` first. Then.": "See `a. B` first.",
         "With $d = 1. X$ and 0.5 points. Next.": "With $d = 1. X$ and 0.5 points.",
         "By Eq. 5 it is. Yes.": "By Eq. 5 it is.",
-        "**Bold. Still bold.** Then.": "**Bold. Still bold.** Then.",
+        "**Title.** First. Second.": "**Title.** First.",
+        "Is **bold. Still** one. Next.": "Is **bold. Still** one.",
         "No end": "No end",
     }.items():
         assert deck.first_sentence(text) == first

@@ -11,6 +11,7 @@ import nbformat
 
 BIBLIOGRAPHY = Path(__file__).resolve().parents[1] / "references.bib"
 LONGEST_CODE = 26  # lines that fit on a slide; longer code gives way to its results
+SHORT_TEXT, SHORT_CODE = 55, 12  # words and lines that leave room for each other
 SKIPPED = ("Sources",)  # sections that are for readers
 
 
@@ -35,7 +36,7 @@ def deck(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
                 if not skipped:
                     slides += _text(kind, text, section)
         elif cell.cell_type == "code" and not skipped and section != "Exercises":
-            slides += _code(cell)
+            slides += _code(cell, after=slides)
     made = nbformat.v4.new_notebook(cells=slides, metadata=copy.deepcopy(notebook.metadata))
     for place, cell in enumerate(made.cells):
         cell.id = f"slide-{place}"
@@ -90,8 +91,10 @@ def _text(kind: str, source: str, section: str) -> list[nbformat.NotebookNode]:
     if not source:
         return []
     shown, spoken = [], []
-    for block in _blocks(source):
-        if block.startswith(("#", "- ", "* ", "|", "$$", "1. ", "```", "<", "!")):
+    for block in _blocks(_admonitions(source)):
+        if section == "Exercises" and not block.startswith("#"):
+            shown.append(block)  # a task stands there in full
+        elif block.startswith(("#", "- ", "* ", "|", "$$", "1. ", "```", "<", "!")):
             shown.append(block)
         elif not block.startswith(":::"):
             shown.append(f"- {first_sentence(block)}")
@@ -102,6 +105,17 @@ def _text(kind: str, source: str, section: str) -> list[nbformat.NotebookNode]:
     if spoken:
         cells.append(_cell("notes", plain("\n\n".join(spoken))))
     return cells
+
+
+def _admonitions(source: str) -> str:
+    """Boxes as paragraphs with a bold title; other directives are left out."""
+    source = re.sub(
+        r"^(`{3,}|:{3,})\{(?:admonition|note|tip|warning)\}[ ]*(.*?)\n(?::\w+:.*\n)*(.*?)^\1\s*$",
+        lambda m: f"**{m[2] or 'Note'}.** {m[3].strip()}\n",
+        source,
+        flags=re.M | re.S,
+    )
+    return re.sub(r"^(`{3,}|:{3,})\{.*?^\1\s*$", "", source, flags=re.M | re.S)
 
 
 def _blocks(source: str) -> list[str]:
@@ -128,6 +142,9 @@ def _quiz(source: str) -> list[nbformat.NotebookNode]:
 def first_sentence(paragraph: str) -> str:
     """Up to the first full stop that ends a sentence, outside of code and formulas."""
     text = " ".join(paragraph.split())
+    title = re.match(r"\*\*[^*]+[.?!:]\*\* (?=\S)", text)  # such as **Why three?**
+    if title:
+        return title[0] + first_sentence(text[title.end() :])
     hidden = re.sub(r"`[^`]*`|\$[^$]*\$|\*\*[^*]*\*\*", lambda m: "x" * len(m[0]), text)
     hidden = re.sub(r"\b(Eq|e\.g|i\.e|Fig|vs|al)\.", lambda m: "x" * len(m[0]), hidden)
     end = re.search(r"[.?!:](?=\s+[\"'(*]*[A-Z`$*])", hidden)
@@ -167,8 +184,8 @@ def _cited(keys: str, between: str) -> str:
 # ---- code --------------------------------------------------------------------------------------
 
 
-def _code(cell) -> list[nbformat.NotebookNode]:
-    """The code if it fits, its results if it has any."""
+def _code(cell, after: list) -> list[nbformat.NotebookNode]:
+    """The code if it fits, its results if it has any; on the slide of a short text before it."""
     cell = copy.deepcopy(cell)
     cell.outputs = [o for o in cell.outputs if not _is_widget(o) and o.get("name") != "stderr"]
     tags = set(cell.metadata.get("tags", []))
@@ -180,7 +197,13 @@ def _code(cell) -> list[nbformat.NotebookNode]:
         cell.outputs = []
     if "no-code" in tags and not cell.outputs:
         return []
-    cell.metadata = {"tags": sorted(tags), "slideshow": {"slide_type": "subslide"}}
+    text = next(made for made in reversed(after) if made.metadata.slideshow.slide_type != "notes")
+    lines = 0 if "no-code" in tags else len(cell.source.splitlines())
+    short = text.cell_type == "markdown" and len(text.source.split()) <= SHORT_TEXT
+    together = short and lines <= SHORT_CODE and not re.search(r"^[|<$`]", text.source, re.M)
+    kind = "-" if together else "subslide"
+    cell.metadata = {"tags": sorted(tags), "slideshow": {"slide_type": kind}}
+    cell = nbformat.from_dict(cell)
     return [cell]
 
 
