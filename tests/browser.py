@@ -19,14 +19,20 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on thi
 TROUBLE = re.compile(r"CONSOLE.*(Uncaught|[Ee]rror|[Ff]ailed|ERR_|Refused|not defined)")
 
 
-def chromium(folder: Path, *arguments: str, timeout: float = 400) -> subprocess.CompletedProcess:
-    """Run it headless with an empty profile in `folder` and no way to any server."""
+def chromium(
+    folder: Path, *arguments: str, timeout: float = 400, file_access: bool = True
+) -> subprocess.CompletedProcess:
+    """Run it headless with an empty profile in `folder` and no way to any server.
+
+    With `file_access` a page may look into other files; a reader's browser does not allow that.
+    """
     command = [
         *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
         *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
         "--host-resolver-rules=MAP * ~NOTFOUND",
         *("--proxy-server=127.0.0.1:9", "--proxy-bypass-list=<-loopback>"),  # nobody answers there
-        *("--allow-file-access-from-files", f"--user-data-dir={folder / 'profile'}"),
+        *(["--allow-file-access-from-files"] if file_access else []),
+        f"--user-data-dir={folder / 'profile'}",
         *("--enable-logging=stderr", "--v=0", "--hide-scrollbars", "--force-color-profile=srgb"),
         *arguments,
     ]

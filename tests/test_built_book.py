@@ -1,23 +1,20 @@
 """The pages in _build/html, as a reader gets them. Skipped where the book is not built."""
 
 import json
-import os
 import re
-import shutil
-import subprocess
 from functools import cache
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+from browser import chromium, console_errors, needs_chromium, results
 from bs4 import BeautifulSoup
-from course import NOTEBOOKS, ROOT, colab_link, toc_pages
+from course import NOTEBOOKS, REPOSITORY, ROOT, colab_link, toc_pages
 
 HTML = ROOT / "_build" / "html"
 PAGES = toc_pages()
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
+OTHERS = ["genindex", "search"]  # pages that Sphinx adds
+ARTEFACTS = ROOT / "ci-artefacts"  # for the eye; git leaves it out
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -106,6 +103,44 @@ def test_chapters_show_their_results(notebook):
     assert page.select(".cell_output")
 
 
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
+def test_chapters_open_in_binder(notebook):
+    page = soup(HTML / "notebooks" / f"{notebook.stem}.html")
+    links = {a["href"] for a in page.find_all("a", href=re.compile("mybinder"))}
+    owner_and_name = REPOSITORY.removeprefix("https://github.com/")
+    assert links == {
+        f"https://mybinder.org/v2/gh/{owner_and_name}/main?urlpath=lab/tree/notebooks/{notebook.name}"
+    }
+
+
+@pages
+def test_buttons_lead_to_files_of_the_repository(page):
+    """Colab, Binder, source and edit buttons: the file behind each exists here."""
+    found = 0
+    for link in soup(HTML / f"{page}.html").find_all("a", href=True):
+        address = urlsplit(link["href"])
+        path = None
+        if address.netloc == "mybinder.org":
+            path = parse_qs(address.query)["urlpath"][0].removeprefix("lab/tree/")
+        elif address.netloc == "colab.research.google.com":
+            path = address.path.split("/blob/main/")[1]
+        elif link["href"].startswith(REPOSITORY):
+            parts = re.split(r"/(?:blob|edit|tree|raw)/main/?", address.path)
+            path = parts[1] if len(parts) > 1 else None
+        if path is not None:
+            found += 1
+            assert (ROOT / path).exists(), f"{link['href']}: no {path} in the repository"
+    assert found, "no button at all"
+
+
+@pages
+def test_no_output_needs_a_server(page):
+    """ipywidgets leave a piece of JSON behind that nothing draws."""
+    html = (HTML / f"{page}.html").read_text("utf-8")
+    assert "application/vnd.jupyter.widget" not in html
+    assert "interactive(children=" not in html
+
+
 _PROBE = """<!doctype html><meta charset="utf-8"><body><script>
 const pages = %s, widths = [390, 1280], results = [];
 const wait = ms => new Promise(done => setTimeout(done, ms));
@@ -115,13 +150,27 @@ async function look(page, width) {
   const loaded = new Promise(done => frame.onload = done);
   frame.src = page; document.body.append(frame);
   await loaded; await wait(1500);
-  const d = frame.contentDocument, root = d.documentElement;
-  results.push({page, width, overflow: root.scrollWidth - root.clientWidth,
-    broken: [...d.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src),
-    formulas: d.querySelectorAll("article .math").length,
-    rendered: d.querySelectorAll("article mjx-container").length,
-    failed: d.querySelectorAll("article mjx-merror").length,
-    text: d.querySelector("article").innerText.length});
+  const w = frame.contentWindow, d = frame.contentDocument, root = d.documentElement;
+  const all = selector => [...d.querySelectorAll(selector)];
+  w.requestAnimationFrame = then => w.setTimeout(then, 16);  // nothing is painted in virtual time
+  if (w.FontAwesome) w.FontAwesome.dom.i2svg();
+  for (let i = 0; i < 20 && all("i[class*=fa-]").length; i++) await wait(100);
+  const blank = e => !e.innerText.trim()
+    && ![...e.querySelectorAll("img, canvas, svg, table")].some(i => i.clientHeight);
+  results.push({page, width, height: root.scrollHeight,
+    overflow: root.scrollWidth - root.clientWidth,
+    broken: [...d.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src.slice(0, 200)),
+    foreign: w.performance.getEntriesByType("resource").map(e => e.name)
+      .filter(name => !/^(file|data|blob):/.test(name)),
+    fonts: [...d.fonts].filter(f => f.status === "error").map(f => f.family),
+    icons: all("i[class*=fa-]").map(i => i.className),
+    formulas: all("article .math").length,
+    rendered: all("article mjx-container").length,
+    failed: all("article mjx-merror").length,
+    controls: all(".tlseg-widget").map(e => [e.className, e.dataset.ready || "no",
+      e.scrollWidth - e.clientWidth]),
+    blank: all("article .cell_output").filter(e => e.offsetParent && blank(e)).length,
+    text: (d.querySelector("article") || d.querySelector("main") || d.body).innerText.length});
   frame.remove();
 }
 (async () => {
@@ -132,35 +181,97 @@ async function look(page, width) {
 </script></body>"""
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-def test_pages_work_in_a_browser_without_network(tmp_path):
-    """Phone and desktop width: nothing wider than the page, images and mathematics drawn."""
-    probe = tmp_path / "probe.html"
-    addresses = [(HTML / f"{page}.html").as_uri() for page in PAGES]
-    probe.write_text(_PROBE % json.dumps(addresses), "utf-8")
-    command = [
-        *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
-        *("--disable-background-networking", "--disable-component-update"),
-        *("--proxy-server=127.0.0.1:9", "--proxy-bypass-list=<-loopback>"),  # nobody answers there
-        *("--allow-file-access-from-files", f"--user-data-dir={tmp_path / 'profile'}"),
-        *("--enable-logging=stderr", "--v=0"),
-        *(f"--virtual-time-budget={len(PAGES) * 2 * 2500 + 5000}", "--dump-dom", probe.as_uri()),
-    ]
-    environment = {**os.environ, "HOME": str(tmp_path)}
-    run = subprocess.run(
-        command, capture_output=True, text=True, timeout=400, check=True, env=environment
-    )
-    found = BeautifulSoup(run.stdout, "html.parser").find(id="results")
-    assert found, f"the browser did not finish: {run.stdout[-500:]} {run.stderr[-2000:]}"
-    results = json.loads(found.get_text())
-    assert len(results) == 2 * len(PAGES)
-    for result in results:
+@pytest.fixture(scope="module")
+def looked_at(built, tmp_path_factory) -> tuple[list[dict], list[str]]:
+    """What the browser found on each page at phone and desktop width, and its console's errors."""
+    addresses = [(HTML / f"{page}.html").as_uri() for page in PAGES + OTHERS]
+    probe = _PROBE % json.dumps(addresses)
+    budget = len(addresses) * 2 * 2500 + 5000
+    return results(tmp_path_factory.mktemp("browser"), probe, budget_ms=budget)
+
+
+@needs_chromium
+def test_pages_work_in_a_browser_without_network(looked_at):
+    """Phone and desktop width: nothing wider than the page, nothing missing, nothing blank."""
+    found, console = looked_at
+    assert len(found) == 2 * len(PAGES + OTHERS)
+    for result in found:
         where = f"{Path(urlsplit(result['page']).path).name} at {result['width']} px"
-        assert result["text"] > 200, f"{where}: an empty page"
+        if not result["page"].endswith("search.html"):  # empty without a question
+            assert result["text"] > 200, f"{where}: an empty page"
         assert result["overflow"] <= 1, f"{where}: {result['overflow']} px wider than the page"
         assert not result["broken"], f"{where}: images missing {result['broken']}"
+        assert not result["foreign"], f"{where}: asked the network for {result['foreign']}"
+        assert not result["fonts"], f"{where}: fonts missing {result['fonts']}"
+        assert not result["icons"], f"{where}: icons not drawn {result['icons'][:5]}"
         assert result["rendered"] == result["formulas"], f"{where}: mathematics not drawn"
         assert result["failed"] == 0, f"{where}: formulas with errors"
-    trouble = re.compile(r"CONSOLE.*(Uncaught|[Ee]rror|[Ff]ailed|ERR_|Refused|not defined)")
-    console = [line for line in run.stderr.splitlines() if trouble.search(line)]
+        assert result["blank"] == 0, f"{where}: {result['blank']} outputs show nothing"
+        for name, ready, wider in result["controls"]:
+            assert ready == "yes", f"{where}: {name} did not start"
+            assert wider <= 1, f"{where}: {name} is {wider} px too wide"
     assert not console, "messages on the browser's console:\n" + "\n".join(console[:10])
+
+
+@needs_chromium
+def test_chapters_have_their_controls(looked_at):
+    kinds = {"01_zero_shot": {"clicks"}, "02_atl_design": {"budget"},
+             "05_metrics": {"confusion", "threshold"},
+             "91_synthetic_scenes": {"pictures"}}  # fmt: skip
+    for result in looked_at[0]:
+        stem = Path(urlsplit(result["page"]).path).stem
+        shown = {name.split("tlseg-")[-1] for name, *_ in result["controls"]}
+        assert shown >= kinds.get(stem, set()), f"{stem} shows {shown}"
+
+
+@needs_chromium
+def test_search_works_from_the_folder(tmp_path):
+    """Opened as a file, without a server and without special rights."""
+    address = (HTML / "search.html").as_uri() + "?q=bottleneck"
+    run = chromium(tmp_path, "--virtual-time-budget=8000", "--dump-dom", address, file_access=False)
+    page = BeautifulSoup(run.stdout, "html.parser")
+    links = [a["href"] for a in page.select("#search-results ul.search li a")]
+    targets = {Path(urlsplit(link).path).name for link in links}
+    assert "02_atl_design.html" in targets, f"found {sorted(targets)}"
+    for link in links:
+        path = urlsplit(link).path
+        assert (HTML / unquote(path)).is_file() or Path(unquote(path)).is_file(), link
+    assert not console_errors(run), "\n".join(console_errors(run)[:5])
+
+
+_SHEET = """<!doctype html><meta charset="utf-8"><style>body {{ margin: 0; overflow: hidden }}
+iframe {{ border: 0; width: {width}px; height: {height}px }}</style>
+<iframe src="{page}"></iframe>"""
+
+
+@needs_chromium
+def test_pictures_of_the_pages_for_the_eye(looked_at, tmp_path, request):
+    """Each page at both widths as a picture in ci-artefacts/; in CI (--strict-book) only."""
+    from PIL import Image
+
+    if not request.config.getoption("--strict-book", False):
+        pytest.skip("pictures of all pages are made with --strict-book")
+    ARTEFACTS.mkdir(exist_ok=True)
+    for old in ARTEFACTS.glob("page-*.jpg"):
+        old.unlink()
+    for result in looked_at[0]:
+        width, scale = result["width"], 1.0 if result["width"] < 600 else 0.6
+        height = min(result["height"], int(15_000 / scale))  # no larger picture is drawn
+        sheet, shot = tmp_path / "sheet.html", tmp_path / "shot.png"
+        sheet.write_text(
+            _SHEET.format(width=width, height=height, page=result["page"]), encoding="utf-8"
+        )
+        chromium(
+            tmp_path,
+            *("--virtual-time-budget=4000", f"--screenshot={shot}"),
+            *(f"--window-size={width},{height}", f"--force-device-scale-factor={scale}"),
+            sheet.as_uri(),
+        )
+        name = Path(urlsplit(result["page"]).path).stem
+        kind = "phone" if width < 600 else "desktop"
+        with Image.open(shot) as picture:
+            colours = picture.convert("RGB").resize((64, 64)).getcolors(4096)
+            assert len(colours) > 20, f"{name}, {kind}: the picture shows almost nothing"
+            picture = picture.crop((0, 0, round(width * scale), picture.height)).convert("RGB")
+            picture.save(ARTEFACTS / f"page-{name}-{kind}.jpg", quality=80)
+    assert len(list(ARTEFACTS.glob("page-*.jpg"))) == len(looked_at[0])
