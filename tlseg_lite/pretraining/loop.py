@@ -134,7 +134,8 @@ def _train(rank: int, world: int, settings: tuple, report: Any) -> None:
         say(f"resumed at {run.seconds / 60:.1f} minutes, {run.pictures} pictures")
     run.generator.manual_seed(run.generator.initial_seed() + 10**6 * rank)
     level = torch.multiprocessing.Value("d", plan.difficulty(run.seconds / 60 / minutes))
-    stream = PictureStream(plan, run.pictures + 10**7 * rank, level, device)
+    seen = run.pictures + (10**7 + 1) * rank  # other pictures and textures in each process
+    stream = PictureStream(plan, seen, level, device)
     batches = iter(
         torch.utils.data.DataLoader(
             stream, batch_size=None, num_workers=workers, prefetch_factor=2 if workers else None

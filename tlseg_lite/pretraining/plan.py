@@ -29,7 +29,7 @@ class Plan:
     seed: of weights and pictures.
     """
 
-    batch: int = 8
+    batch: int = 12
     prompts: int = 8
     rate: float = 6e-4
     matrix_rate: float = 2e-3
@@ -41,8 +41,8 @@ class Plan:
     harder: float = 0.6
     corrections: float = 0.2
     balanced: float = 0.5
-    quality: float = 1.0
-    average: float = 0.99
+    quality: float = 8.0
+    average: float = 0.995
     textures: int = 320
     held_out: int = 12
     seed: int = 0
