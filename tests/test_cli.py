@@ -26,6 +26,7 @@ def test_train_then_evaluate_on_synthetic_scenes(tmp_path, capsys):
     report = json.loads((out / "scores.json").read_text())
     assert 0 <= report["test"]["miou"] <= 1
     assert len(report["test_ids"]) == 1
+    assert report["how"]["cache"] == "memory"
     again = ["evaluate", str(out / "best.safetensors"), "--data", "synthetic", "--n", "8", "--json"]
     assert main(again) == 0
     scores = json.loads(capsys.readouterr().out)["scores"]

@@ -1,6 +1,7 @@
-"""Two processes give the result of one with the same global batch, each image counted once."""
+"""Two processes give the result of one with the same batch, each image counted once."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -10,18 +11,41 @@ import torch
 
 import tlseg_lite as tl
 
+# 9 training images in batches of 4: the last batch has one image, for one of two processes.
+# 3 validation images: one process counts two of them, the other one.
 SCRIPT = """
 import sys
 from dataclasses import replace
 import torch
 import tlseg_lite as tl
 
-out, batch_size = sys.argv[1], int(sys.argv[2])
 torch.set_num_threads(1)
-model = tl.TransLandSeg(tl.load_sam("sam_mini", None, image_size=64), tl.ATLConfig())
-recipe = replace(tl.Recipe.laptop(), epochs=2, batch_size=batch_size)
-train, val = tl.data.SyntheticLandslides(8, size=64), tl.data.SyntheticLandslides(3, 64, seed=1)
-tl.fit(model, train, val, recipe, out, progress=False)
+recipe = tl.Recipe(epochs=2, batch_size=4, cache="memory")
+train, val = tl.data.SyntheticLandslides(9, size=64), tl.data.SyntheticLandslides(3, 64, seed=1)
+sam = tl.load_sam("sam_mini", None, image_size=64)
+
+class Limited(tl.TransLandSeg):
+    def forward(self, images):
+        if self.training and len(images) > 1:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        return super().forward(images)
+
+def run(name, kind=tl.TransLandSeg, seed=0, epochs=2):
+    model = kind(sam, tl.ATLConfig(), seed=seed)
+    with torch.no_grad():
+        model.no_mask_embed.weight += 0.1 * seed  # processes that start differently
+    out = sys.argv[1] + "/" + name
+    tl.fit(model, train, val, replace(recipe, epochs=epochs), out, progress=False)
+    return model
+
+import os
+rank = int(os.environ.get("RANK", "0"))
+model = run("plain", seed=rank)
+state = torch.cat([tensor.flatten() for tensor in model.trained_state().values()])
+torch.save(state, f"{sys.argv[1]}/weights{rank}.pt")
+if "RANK" in os.environ:  # the second process alone is short of memory
+    run("short", Limited if rank else tl.TransLandSeg)
+    run("plain")  # finished: all processes learn it from the first
 """
 
 
@@ -31,23 +55,80 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
+def launch(command, folder):
+    environment = {
+        **os.environ,
+        "ACCELERATE_USE_CPU": "true",
+        "OMP_NUM_THREADS": "1",
+        "TLSEG_PROGRESS": "0",
+        "TLSEG_OFFLINE": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", *command], env=environment, capture_output=True, text=True,
+        timeout=560, cwd=folder,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def accelerate(*command):
+    """The words of the page on machines, on the processors of this one."""
+    return [
+        *("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"),
+        *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
+        *("--main_process_port", str(free_port()), *command),
+    ]
+
+
 def test_two_processes_are_as_good_as_one(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    alone = [sys.executable, str(script), str(tmp_path / "one"), "4"]
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
-    launch += [f"--master_port={free_port()}", "--master_addr=127.0.0.1"]
-    together = [*launch, str(script), str(tmp_path / "two"), "2"]
-    for command in (alone, together):
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
-    one, two = (pd.read_csv(tmp_path / name / "history.csv") for name in ("one", "two"))
-    scores = ["loss", "miou", "landslide_iou", "oa"]  # of 3 validation images on 2 processes
-    pd.testing.assert_frame_equal(one[scores], two[scores], rtol=1e-4, atol=1e-5)
-    first, second = (
-        tl.TransLandSeg.load_tensors(tmp_path / name / "best.safetensors")
-        for name in ("one", "two")
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    alone = subprocess.run(
+        [sys.executable, str(script), str(tmp_path / "one")],
+        env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=560,
     )
-    for key in first:
-        torch.testing.assert_close(first[key], second[key], rtol=1e-3, atol=1e-5)
+    assert alone.returncode == 0, alone.stderr
+    told = launch(accelerate(str(script), str(tmp_path / "two")), tmp_path)
+
+    one = pd.read_csv(tmp_path / "one" / "plain" / "history.csv")
+    first = tl.TransLandSeg.load_tensors(tmp_path / "one" / "plain" / "best.safetensors")
+    scores = ["loss", "miou", "landslide_iou", "oa"]
+    for name, pieces in (("plain", 2), ("short", 1)):
+        folder = tmp_path / "two" / name
+        two = pd.read_csv(folder / "history.csv")
+        pd.testing.assert_frame_equal(one[scores], two[scores], rtol=1e-4, atol=1e-5)
+        assert list(two["micro_batch"]) == [pieces, pieces]
+        second = tl.TransLandSeg.load_tensors(folder / "best.safetensors")
+        for key in first:
+            torch.testing.assert_close(first[key], second[key], rtol=1e-3, atol=1e-5)
+    # one process ran out of memory, both took smaller pieces, one said so, once
+    assert len(re.findall("out of memory", told)) == 1
+    assert "the batch stays 4" in told
+    # every process ends with the same weights, though one started with others
+    ends = [torch.load(tmp_path / "two" / f"weights{rank}.pt") for rank in range(2)]
+    assert torch.equal(*ends)
+
+
+def test_the_command_on_two_processes(tmp_path):
+    """As on the page on machines: one report, one set of files."""
+    command = [
+        *("train", "--data", "synthetic", "--n", "7", "--recipe", "laptop", "--epochs", "1"),
+        *("--batch-size", "2", "--weights", "random", "--out", "run"),
+    ]
+    told = launch(accelerate("-m", "tlseg_lite", *command), tmp_path)
+    assert told.count("2 processes") == 1
+    assert told.count("validation chose epoch 0") == 1
+    assert (tmp_path / "run" / "scores.json").is_file()
+    few = [*command, "--batch-size", "1", "--out", "few"]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", *accelerate("-m", "tlseg_lite", *few)],
+        env=environment, capture_output=True, text=True, timeout=560, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "batch_size is 1 for 2 processes" in done.stderr

@@ -154,9 +154,8 @@ class RunState:
         }
         data = io.BytesIO()  # torch.save hides the kind of an error on a file
         torch.save(state, data)
-        with open(temporary, "wb") as file:
-            file.write(data.getbuffer())
-            file.flush()
+        temporary.write_bytes(data.getbuffer())
+        with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         if self.path.exists():
             os.replace(self.path, self.previous)

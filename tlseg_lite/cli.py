@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -76,7 +77,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_train(commands) -> None:
-    from tlseg_lite.recipes import RECIPES
+    from tlseg_lite.recipes import CACHES, PRECISIONS, RECIPES
 
     p = commands.add_parser("train", help="train a model and report it on held-out images")
     _add_data(p)
@@ -87,6 +88,14 @@ def _add_train(commands) -> None:
     p.add_argument("--epochs", type=_whole(1))
     p.add_argument("--batch-size", type=_whole(1))
     p.add_argument("--learning-rate", type=_positive)
+    p.add_argument("--precision", choices=PRECISIONS)
+    p.add_argument("--workers", type=_whole(0), help="processes that read images")
+    p.add_argument("--micro-batch", type=_whole(0), help="images at once; 0: as many as fit")
+    p.add_argument("--cache", choices=CACHES, help="where decoded images are kept")
+    p.add_argument(
+        "--checkpointing", action="store_const", const=True, help="less memory, a third more time"
+    )
+    p.add_argument("--compile", action="store_const", const=True, help="use torch.compile")
     p.add_argument("--seed", type=_whole(0), default=0)
     p.add_argument(
         "--out", type=Path, required=True, help="folder of the run; goes on if there is one"
@@ -189,7 +198,10 @@ def _recipe(options: argparse.Namespace):
 
     changes = {
         name: getattr(options, name)
-        for name in ("sam", "epochs", "batch_size", "learning_rate", "seed")
+        for name in (
+            *("sam", "epochs", "batch_size", "learning_rate", "precision", "workers"),
+            *("micro_batch", "cache", "checkpointing", "compile", "seed"),
+        )
         if getattr(options, name, None) is not None
     }
     return replace(named_recipe(options.recipe), **changes)
@@ -219,33 +231,39 @@ def train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     if options.sam is not None and options.sam not in tl.sam.VARIANTS:
         choices = ", ".join(tl.sam.VARIANTS)
         parser.error(f"argument --sam: unknown variant {options.sam!r} (choose from {choices})")
+    main_process = os.environ.get("RANK", "0") == "0"  # set by `accelerate launch`
     recipe = _recipe(options)
     dataset = _dataset(options, parser, tl.sam.variant(recipe.sam).image_size)
     model = _model(options, parser, recipe)
     parts = tl.data.split(dataset, (0.7, 0.15, 0.15), seed=options.seed)
-    print(
-        f"images     {dataset.source}: {', '.join(str(len(p)) for p in parts)} for training, "
-        "validation, test"
-    )
-    print(f"model      {options.model}: {tl.count_parameters(model)}")
-    if recipe.why:
-        print(f"chosen     {recipe.why}")
-    print(tl.preflight(model, parts[0], recipe), flush=True)
+    told = tl.preflight(model, parts[0], recipe)  # all processes take the same steps
+    if main_process:
+        print(
+            f"images     {dataset.source}: {', '.join(str(len(p)) for p in parts)} for training, "
+            "validation, test"
+        )
+        print(f"model      {options.model}: {tl.count_parameters(model)}")
+        if recipe.why:
+            print(f"chosen     {recipe.why}")
+        print(told, flush=True)
     run = tl.fit(
         model,
         parts[0],
         parts[1],
-        recipe,
+        told.recipe,
         options.out,
         resume=not options.restart,
         progress=not options.quiet,
     )
+    if not main_process:
+        return
     scores = tl.evaluate(model, parts[2])
     report = {
         "data": dataset.source,
         "test_ids": parts[2].ids,
         "model": options.model,
         "recipe": recipe.as_dict(),
+        "how": told.recipe.how(),
         "best_epoch": run.best_epoch,
         "validation_miou": run.best_miou,
         "test": scores.as_dict(),

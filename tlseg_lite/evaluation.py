@@ -108,13 +108,13 @@ def _predict_batch(model, samples: list[dict[str, Any]]) -> list[torch.Tensor]:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        logits = None
+        logits, reason = None, str(error).partition("\n")[0]
     finally:
         model.train(was_training)
     if logits is None:
         free_memory()
         if len(samples) == 1:
-            raise too_small(device, model.image_size, "no")
+            raise too_small(device, model.image_size, "no", reason)
         half = len(samples) // 2
         return _predict_batch(model, samples[:half]) + _predict_batch(model, samples[half:])
     return [

@@ -6,7 +6,12 @@ import gc
 
 import torch
 
-_SIGNS = ("cublas_status_alloc_failed", "cuda error: out of memory", "not enough memory")
+_SIGNS = (
+    "cublas_status_alloc_failed",
+    "cuda error: out of memory",
+    "not enough memory",
+    "could not create a primitive",  # oneDNN, on the CPU
+)
 
 
 class NotEnoughMemory(RuntimeError):
@@ -32,7 +37,9 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def too_small(device: torch.device, image_size: int, precision: str) -> NotEnoughMemory:
+def too_small(
+    device: torch.device, image_size: int, precision: str, reason: str
+) -> NotEnoughMemory:
     """The error for a machine on which one image at a time does not fit, with remedies."""
     remedies = ["checkpointing=True in the recipe", "a smaller SAM, such as sam='vit_b'"]
     if precision == "no" and device.type == "cuda":
@@ -40,7 +47,7 @@ def too_small(device: torch.device, image_size: int, precision: str) -> NotEnoug
     remedies += ["load_sam(..., image_size=512)", "closing other programs on this machine"]
     return NotEnoughMemory(
         f"out of memory with one image of {image_size} px at a time on {_named(device)}; "
-        f"try {', '.join(remedies)}, or a larger machine"
+        f"try {', '.join(remedies)}, or a larger machine ({reason})"
     )
 
 

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from tlseg_lite.batches import check_datasets, collate, prepared
 from tlseg_lite.recipes import Recipe
-from tlseg_lite.steps import TrainingStep, accelerator_for, optimiser_for
+from tlseg_lite.steps import TrainingStep, accelerator_for, optimiser_for, use_options
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ def preflight(model: torch.nn.Module, train: Dataset, recipe: Recipe) -> Preflig
     cuda = accelerator.device.type == "cuda"
     batch, loading = _one_batch(model, train, recipe, accelerator)
     model.to(accelerator.device).train()
+    use_options(model, recipe)
     before = {name: tensor.clone() for name, tensor in model.trained_state().items()}
     optimiser = accelerator.prepare(optimiser_for(model, recipe))
     step = TrainingStep(model, optimiser, recipe, accelerator)

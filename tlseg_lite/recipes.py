@@ -37,9 +37,9 @@ class Recipe:
         seed: of the order of the images, the augmentation and the initial adapters.
         micro_batch: images that go through the model at once on one process; their gradients are
             added up to those of the batch. 0: as many as fit into memory.
-        checkpointing: keep a block's input only and compute the block again in the backward pass:
-            a third more work, and a fraction of the memory.
-        compile: compile the encoder's blocks with `torch.compile`.
+        checkpointing: of each encoder block keep its input only and compute the block again in the
+            backward pass: a third more work, and a fraction of the memory.
+        compile: fuse parts of the encoder with `torch.compile`; pays on a GPU.
         cache: where decoded pictures are kept: ``"no"``, ``"memory"``, ``"disk"`` or ``"auto"``
             (`tlseg_lite.data.cache`).
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,6 +24,16 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
         return recipe.learning_rate * (step + 1) / (warm + 1)
     done = (step - warm) / max(1, steps - warm)
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def use_options(model: torch.nn.Module, recipe: Recipe) -> None:
+    """Switch on what the recipe asks of SAM's encoder; other networks have no such options."""
+    if (options := getattr(model, "encoder_options", None)) is not None:
+        model.encoder_options = replace(
+            options,
+            checkpoint=options.checkpoint or recipe.checkpointing,
+            compile=options.compile or recipe.compile,
+        )
 
 
 def optimiser_for(model: torch.nn.Module, recipe: Recipe) -> torch.optim.AdamW:
@@ -69,6 +80,7 @@ class TrainingStep:
         self.parameters = [p for group in optimiser.param_groups for p in group["params"]]
         share = math.ceil(recipe.batch_size / accelerator.num_processes)
         self.micro_batch = min(micro_batch or share, recipe.micro_batch or share, share)
+        self._reason = "another process ran out of memory"
         self._statistics = [
             buffer
             for module in model.modules()
@@ -121,6 +133,7 @@ class TrainingStep:
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
+            self._reason = str(error).partition("\n")[0]
         self.optimiser.zero_grad(set_to_none=True)
         free_memory()
         return None
@@ -152,7 +165,8 @@ class TrainingStep:
     def _take_smaller_pieces(self) -> None:
         device = self.accelerator.device
         if self.micro_batch == 1:
-            raise too_small(device, self.model.image_size, self.recipe.precision)
+            size, precision = self.model.image_size, self.recipe.precision
+            raise too_small(device, size, precision, self._reason)
         tried, self.micro_batch = self.micro_batch, self.micro_batch // 2
         if self.accelerator.is_main_process:
             batch, inexact = self.recipe.batch_size, bool(self._statistics)

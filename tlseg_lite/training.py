@@ -21,7 +21,13 @@ from tlseg_lite.evaluation import evaluate, predict, shared_scores
 from tlseg_lite.probing import Preflight, preflight
 from tlseg_lite.progress import bar
 from tlseg_lite.recipes import Recipe
-from tlseg_lite.steps import TrainingStep, accelerator_for, learning_rate, optimiser_for
+from tlseg_lite.steps import (
+    TrainingStep,
+    accelerator_for,
+    learning_rate,
+    optimiser_for,
+    use_options,
+)
 
 __all__ = ["Preflight", "Recipe", "Run", "evaluate", "fit", "predict", "preflight"]
 
@@ -69,6 +75,7 @@ def fit(
     loader, data = training_batches(train, model.image_size, recipe, accelerator)
     val = cached(val, recipe.cache, None)
     model.to(accelerator.device)
+    use_options(model, recipe)
     optimiser = accelerator.prepare(optimiser_for(model, recipe))
     state = RunState(out, model, optimiser, recipe, accelerator)
     start = state.restore(resume)

@@ -113,11 +113,12 @@ class Cached(Dataset):
     def _read(self, index: int) -> dict[str, np.ndarray] | None:
         path = self._path(index)
         try:
-            with np.load(path, allow_pickle=False) as file:  # a zip: each array has a checksum
+            # a zip, in which each array has a checksum
+            with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
                 entry = {name: file[name] for name in ("image", "mask", "shape", "id", "native")}
             os.utime(path)  # used just now
             return entry
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except _DAMAGED as error:
             warnings.warn(
@@ -136,17 +137,18 @@ class Cached(Dataset):
     def _make_room(self, needed: int) -> bool:
         self.folder.mkdir(parents=True, exist_ok=True)
         entries = []
-        for file in os.scandir(self.folder):
+        for path in self.folder.glob("*.npz"):
             try:
-                entries.append((file.stat().st_mtime, file.stat().st_size, file.path))
+                about = path.stat()
             except FileNotFoundError:  # another process made room
                 continue
+            entries.append((about.st_mtime, about.st_size, path))
         total = sum(size for _, size, _ in entries)
         if total + needed > self.limit:
-            own = {str(self._path(index)) for index in range(len(self))}
+            own = {self._path(index) for index in range(len(self))}
             for _, size, path in sorted(entries):
                 if total + needed > self.limit and path not in own:
-                    Path(path).unlink(missing_ok=True)
+                    path.unlink(missing_ok=True)
                     total -= size
         if total + needed > self.limit:
             self._full()
