@@ -7,9 +7,13 @@ import subprocess
 import sys
 
 import pandas as pd
+import pytest
 import torch
+from course import ROOT
+from training_helpers import Blobs
 
 import tlseg_lite as tl
+from tlseg_lite.batches import training_batches
 
 # 9 training images in batches of 4: the last batch has one image, for one of two processes.
 # 3 validation images: one process counts two of them, the other one.
@@ -72,11 +76,11 @@ def launch(command, folder):
 
 
 def accelerate(*command):
-    """The words of the page on machines, on the processors of this one."""
+    """The launcher's words on the page on machines, for two processes on this one's CPU."""
     return [
-        *("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"),
-        *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
-        *("--main_process_port", str(free_port()), *command),
+        *("accelerate.commands.launch", "--main_process_port", str(free_port()), "--multi_gpu"),
+        *("--num_processes", "2", "--num_machines", "1"),
+        *("--mixed_precision", "no", "--dynamo_backend", "no", *command),
     ]
 
 
@@ -114,21 +118,26 @@ def test_two_processes_are_as_good_as_one(tmp_path):
     assert torch.equal(*ends)
 
 
-def test_the_command_on_two_processes(tmp_path):
-    """As on the page on machines: one report, one set of files."""
-    command = [
-        *("train", "--data", "synthetic", "--n", "7", "--recipe", "laptop", "--epochs", "1"),
-        *("--batch-size", "2", "--weights", "random", "--out", "run"),
-    ]
-    told = launch(accelerate("-m", "tlseg_lite", *command), tmp_path)
+def command_of_the_page():
+    """The words of the page's command for two processes on a CPU, after the launcher's name."""
+    page = (ROOT / "book" / "machines.md").read_text("utf-8").replace("\\\n", " ")
+    (line,) = re.findall(r"^ACCELERATE_USE_CPU=true accelerate launch (.*)$", page, re.M)
+    return line.split()
+
+
+def test_the_command_of_the_page_on_two_processes(tmp_path):
+    """One report and one set of files, in the folder that the command names."""
+    words = command_of_the_page()
+    port = ["--main_process_port", str(free_port())]
+    told = launch(["accelerate.commands.launch", *port, *words, "--weights", "random"], tmp_path)
     assert told.count("2 processes") == 1
     assert told.count("validation chose epoch 0") == 1
-    assert (tmp_path / "run" / "scores.json").is_file()
-    few = [*command, "--batch-size", "1", "--out", "few"]
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", *accelerate("-m", "tlseg_lite", *few)],
-        env=environment, capture_output=True, text=True, timeout=560, cwd=tmp_path,
-    )  # fmt: skip
-    assert done.returncode != 0
-    assert "batch_size is 1 for 2 processes" in done.stderr
+    assert (tmp_path / "runs" / "two" / "scores.json").is_file()
+
+
+def test_a_batch_smaller_than_the_processes_is_refused():
+    from types import SimpleNamespace
+
+    two = SimpleNamespace(num_processes=2, process_index=0, device=torch.device("cpu"))
+    with pytest.raises(ValueError, match="batch_size is 1 for 2 processes"):
+        training_batches(Blobs(4), 64, tl.Recipe(batch_size=1), two)
