@@ -109,10 +109,10 @@ def _text(kind: str, source: str, section: str) -> list[nbformat.NotebookNode]:
 
 def _admonitions(source: str) -> str:
     """Boxes as paragraphs with a bold title; other directives are left out."""
+    box = r"^(`{3,}|:{3,})\{(?:admonition|note|tip|warning)\}([^\n]*)\n"
+    box += r"(?::\w+:[^\n]*\n)*(.*?)^\1\s*$"
     source = re.sub(
-        r"^(`{3,}|:{3,})\{(?:admonition|note|tip|warning)\}[ ]*(.*?)\n(?::\w+:.*\n)*(.*?)^\1\s*$",
-        lambda m: f"**{m[2] or 'Note'}.** {m[3].strip()}\n",
-        source,
+        *(box, lambda m: f"**{m[2].strip() or 'Note'}.** {m[3].strip()}\n", source),
         flags=re.M | re.S,
     )
     return re.sub(r"^(`{3,}|:{3,})\{.*?^\1\s*$", "", source, flags=re.M | re.S)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+import chapters
 import pandas as pd
 from recorded import NOT_RUN, Table, others, provenance, read, records
 
@@ -256,6 +257,8 @@ def findings(folder: Path) -> Iterator[Table]:
 
 
 TABLES = {
+    "chapters": chapters.budget,
+    "goals": chapters.aims,
     "budgets": budgets,
     "audit": audit,
     "scores": scores,
