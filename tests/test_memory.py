@@ -7,7 +7,7 @@ import torch
 from training_helpers import Blobs, Threshold
 
 import tlseg_lite as tl
-from tlseg_lite.memory import NotEnoughMemory, is_out_of_memory
+from tlseg_lite.memory import NotEnoughMemory, PeakMemory, is_out_of_memory
 
 RECIPE = tl.Recipe(epochs=2, batch_size=5)
 
@@ -238,3 +238,54 @@ def test_evaluation_in_halves():
 
     with pytest.raises(NotEnoughMemory, match="one image"):
         tl.evaluate(TooTight(), Blobs(2))
+
+
+class TestPeakMemory:
+    def test_it_counts_what_is_alive_at_once(self):
+        with PeakMemory() as peak:
+            a = torch.zeros(1000)  # 4000 bytes
+            b = a + 1  # and 4000
+            del a
+            c = b.view(10, 100)  # the same bytes
+            d = c.double()  # and 8000
+        assert peak.most == 4000 + 8000
+        assert peak.alive == 12000
+        del b, c
+        assert peak.alive == 8000
+        assert d.sum() == 1000
+
+    def test_a_gradient_keeps_what_it_needs(self):
+        """A chain of n sigmoids keeps n outputs for the way back; checkpointing keeps the input."""
+        from torch.utils.checkpoint import checkpoint
+
+        x = torch.zeros(1000, requires_grad=True)
+
+        def chain(x):
+            for _ in range(10):
+                x = x.sigmoid()
+            return x
+
+        peaks = []
+        for run in (chain, lambda x: checkpoint(chain, x, use_reentrant=False)):
+            with PeakMemory() as peak:
+                y = run(x)
+                kept = peak.alive
+                y.backward(torch.ones_like(y))
+            peaks.append((kept, peak.most))
+        assert peaks[0][0] == 10 * 4000
+        assert peaks[1][0] <= 2 * 4000
+        assert peaks[0][1] >= 11 * 4000
+
+    def test_checkpointing_takes_less(self):
+        found = {}
+        images = torch.rand(1, 3, 256, 256)
+        large = tl.load_sam("sam_mini", None, image_size=256)
+        for name, options in {
+            "eager": tl.encoder.EncoderOptions("eager"),
+            "checkpoint": tl.encoder.EncoderOptions("eager", checkpoint=True),
+        }.items():
+            model = tl.TransLandSeg(large, tl.ATLConfig(), encoder_options=options).train()
+            with PeakMemory() as peak:
+                model(images).mean().backward()
+            found[name] = peak.most
+        assert found["checkpoint"] < 0.6 * found["eager"]

@@ -91,6 +91,15 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(sam, tmp_path, after):
     assert len(run.history) == RECIPE.epochs
 
 
+def test_a_watcher_sees_each_epoch(model, tmp_path):
+    seen = []
+    args = (Blobs(4), Blobs(2, "val"), replace(RECIPE, epochs=2), tmp_path)
+    run = tl.fit(model, *args, progress=False, watch=lambda history: seen.append(history))
+    assert [len(history) for history in seen] == [1, 2]
+    pd.testing.assert_frame_equal(seen[-1], run.history)
+    assert (run.history["waiting"] <= run.history["seconds"]).all()
+
+
 def test_a_finished_run_is_not_run_again(model, sam, tmp_path):
     args = (Blobs(4), Blobs(2, "val"), replace(RECIPE, epochs=1), tmp_path)
     tl.fit(model, *args, progress=False)

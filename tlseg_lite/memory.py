@@ -1,10 +1,13 @@
-"""When memory runs out: telling it from other errors, freeing what is held, what to say."""
+"""Memory: how much a computation takes; when it runs out, how to tell and what to say."""
 
 from __future__ import annotations
 
 import gc
+import weakref
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 _SIGNS = (
     "cublas_status_alloc_failed",
@@ -67,3 +70,42 @@ def _named(device: torch.device) -> str:
         properties = torch.cuda.get_device_properties(device)
         return f"{properties.name} ({properties.total_memory / 2**30:.0f} GiB)"
     return f"the {device.type.upper()}"
+
+
+class PeakMemory(TorchDispatchMode):
+    """The most bytes of tensors that were alive at once inside ``with PeakMemory() as peak:``.
+
+    Counts each storage that an operation makes, from its making until nothing holds it any more;
+    what was there before is not counted, nor what a kernel needs inside. On any device.
+
+    Attributes:
+        alive: bytes alive now.
+        most: the peak, in bytes.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.alive = self.most = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        given = {t.untyped_storage()._cdata for t in tree_leaves((args, kwargs)) if _holds(t)}
+        for tensor in tree_leaves(made):
+            if not _holds(tensor):
+                continue
+            storage = tensor.untyped_storage()
+            if storage._cdata not in given | self._known and storage.nbytes():
+                self._known.add(storage._cdata)
+                self.alive += storage.nbytes()
+                self.most = max(self.most, self.alive)
+                weakref.finalize(storage, self._gone, storage._cdata, storage.nbytes())
+        return made
+
+    def _gone(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.alive -= size
+
+
+def _holds(value: object) -> bool:
+    return isinstance(value, torch.Tensor) and value.layout == torch.strided

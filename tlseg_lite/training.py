@@ -9,7 +9,9 @@ so an interrupted run that goes on ends with the same weights as one that was ne
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -29,6 +31,9 @@ from tlseg_lite.steps import (
     use_options,
 )
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = ["Preflight", "Recipe", "Run", "evaluate", "fit", "predict", "preflight"]
 
 
@@ -41,6 +46,7 @@ def fit(
     *,
     resume: bool = True,
     progress: bool = True,
+    watch: Callable[[pd.DataFrame], object] | None = None,
 ) -> Run:
     """Train `model`, choose the epoch with the best validation MIoU, leave those weights in it.
 
@@ -55,6 +61,8 @@ def fit(
         out: folder of the run; made if it is not there.
         resume: go on where a run in `out` stopped; False: start anew and replace it.
         progress: show a bar.
+        watch: called with the history so far after each epoch, on the main process, for example to
+            draw the learning curve while it grows.
 
     Returns:
         the run; `history` has a row an epoch: loss, learning_rate, the validation scores
@@ -100,6 +108,8 @@ def fit(
             }
             state.micro_batch = step.micro_batch
             state.finish_epoch(row)
+            if watch is not None and accelerator.is_main_process:
+                watch(state.history())
             epochs.set_postfix(loss=f"{loss:.3f}", miou=f"{scores.miou:.3f}")
     return state.close()
 
