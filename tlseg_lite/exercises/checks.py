@@ -35,7 +35,7 @@ def _functions(prefix: str) -> dict[str, Callable[..., Any]]:
 
 
 def known() -> list[str]:
-    """The numbers of all exercises, in the order of the book: "1.1", ..., "C.3", "A1.1", ..., "A2.5"."""
+    """The numbers of all exercises in the order of the book: "1.1", ..., "C.1", ..., "A2.5"."""
     return list(_functions("check"))
 
 
