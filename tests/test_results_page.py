@@ -133,6 +133,13 @@ def test_only_the_papers_own_scale_is_called_reproduced(tables, tmp_path, better
     assert row[-1] == "partial"
 
 
+def test_numbers_have_no_minus_zero(tables):
+    assert tables.number(-0.04, sign=True) == tables.number(0.04, sign=True) == "0.0"
+    assert tables.number(-0.06, sign=True) == "-0.1"
+    assert tables.number(1.25, 2, sign=True) == "+1.25"
+    assert tables.number(float("nan")) == "–"
+
+
 def test_designs_and_findings_are_those_of_the_recorded_grid(tables, tmp_path):
     shutil.copy(RESULTS / "ablation.csv", tmp_path)
     (table,) = tables.designs(tmp_path)
@@ -142,7 +149,7 @@ def test_designs_and_findings_are_those_of_the_recorded_grid(tables, tmp_path):
     for row in table.rows:
         difference = expected.loc[row[0]].difference
         if row[0] != "TransLandSeg":
-            assert row[2].startswith(f"{100 * difference:+.1f} (")
+            assert row[2].startswith(f"{tables.number(100 * difference, sign=True)} (")
         assert row[-1] == "partial", "synthetic scenes and sam_mini are not the paper's scale"
     assert re.search(r"fingerprint [0-9a-f]+, (the package's present|older)", table.note)
     (told,) = tables.findings(tmp_path)

@@ -29,7 +29,8 @@ def table_node(table: recorded.Table) -> nodes.table:
         *(results_tables.PARTIAL, recorded.NOT_RUN),
     )
     group += nodes.tbody("", *(row(cells, statuses) for cells in table.rows))
-    return nodes.table("", group, classes=["results"])
+    short = all(len(row[-1]) <= 20 for row in table.rows)  # such as a status
+    return nodes.table("", group, classes=["results"] if short else [])
 
 
 class Results(SphinxDirective):

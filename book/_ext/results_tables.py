@@ -30,7 +30,8 @@ MODELS = {
 def number(value: float, digits: int = 1, sign: bool = False) -> str:
     if value is None or math.isnan(value):
         return "–"
-    return f"{value:{'+' if sign else ''}.{digits}f}"
+    value = round(value, digits) + 0.0  # no "-0.0"
+    return f"{value:{'+' if sign and value else ''}.{digits}f}"
 
 
 def with_interval(mean: float, low: float, high: float, sign: bool = False) -> str:
