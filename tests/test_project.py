@@ -168,6 +168,25 @@ def test_build_extension_turns_warnings_into_a_failure(monkeypatch):
         assert app.statuscode == status
 
 
+def test_build_extension_drops_scripts_that_need_a_server(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "book" / "_ext"))
+    import course_build
+
+    class Script:
+        def __init__(self, filename=None, **attributes):
+            self.filename, self.attributes = filename, attributes
+
+    kept = [Script("_static/doctools.js"), Script(body="const a = 1;", type="text/javascript")]
+    dropped = [
+        Script("_static/sphinx-thebe.js"),
+        Script(body="const thebe_selector = 1"),
+        Script(body="{}", type="application/vnd.jupyter.widget-state+json"),
+    ]
+    context = {"script_files": [*dropped, *kept]}
+    course_build.drop_dead_scripts(None, "page", "page.html", context, None)
+    assert context["script_files"] == kept
+
+
 # ---- the repository ----------------------------------------------------------------------------
 
 

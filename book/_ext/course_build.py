@@ -34,14 +34,19 @@ def describe_machine(app, config):
     }
 
 
-def drop_thebe(app, pagename, templatename, context, doctree):
-    """Leave out the scripts of sphinx-thebe: the book has no live cells, and they load twice."""
+def drop_dead_scripts(app, pagename, templatename, context, doctree):
+    """Leave out what nothing in a static page uses.
 
-    def of_thebe(script):
-        body = (getattr(script, "attributes", None) or {}).get("body") or ""
-        return "thebe" in f"{getattr(script, 'filename', '')} {body}".lower()
+    That is sphinx-thebe (the book has no live cells, and its scripts load twice) and the state of
+    ipywidgets, which only a server could draw.
+    """
 
-    context["script_files"] = [s for s in context.get("script_files", []) if not of_thebe(s)]
+    def dead(script):
+        attributes = getattr(script, "attributes", None) or {}
+        text = f"{getattr(script, 'filename', '')} {attributes.get('body') or ''}".lower()
+        return "thebe" in text or "jupyter.widget-state" in str(attributes.get("type"))
+
+    context["script_files"] = [s for s in context.get("script_files", []) if not dead(s)]
 
 
 def bars_are_bars(app, what, name, obj, options, lines):
@@ -54,7 +59,7 @@ def setup(app):
         os.environ.setdefault(name, value)
     app.connect("config-inited", describe_machine, priority=100)
     app.connect("autodoc-process-docstring", bars_are_bars, priority=100)
-    app.connect("html-page-context", drop_thebe, priority=900)
+    app.connect("html-page-context", drop_dead_scripts, priority=900)
     app.connect("build-finished", fail_on_warnings)
     app.setup_extension("results_page")  # the tables of the results page
     return {"parallel_read_safe": True, "parallel_write_safe": True}
