@@ -81,7 +81,7 @@ def fit(
     out = Path(out)
     accelerator = accelerator_for(recipe)
     loader, data = training_batches(train, model.image_size, recipe, accelerator)
-    val = cached(val, recipe.cache, None)
+    val = cached(val, recipe.cache, None, recipe.workers)
     model.to(accelerator.device)
     use_options(model, recipe)
     optimiser = accelerator.prepare(optimiser_for(model, recipe))

@@ -84,7 +84,7 @@ class Cached(Dataset):
         return self._made(index) if entry is None else _unpack(entry)
 
     def fill(self, threads: int = 1) -> None:
-        """Read everything now, before loader workers are started, which then share the memory."""
+        """Read everything now, before loader workers are forked, which then share the memory."""
         missing = [i for i in range(len(self)) if self.folder is not None or i not in self._kept]
         with ThreadPoolExecutor(max(1, threads)) as pool:
             for _ in pool.map(self.__getitem__, missing):
