@@ -3,6 +3,7 @@
 import ast
 import math
 import time
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -150,8 +151,9 @@ def test_no_answer_whatever_makes_a_check_stumble(number):
 # ---- mistakes ----------------------------------------------------------------------------------
 
 
+@cache
 def answered(number: str) -> object:
-    """The solution's answer, to be spoilt."""
+    """The solution's answer, to be spoilt; made once."""
     return run(EXERCISES[number].code)[EXERCISES[number].name]
 
 
