@@ -32,11 +32,12 @@ def main() -> None:
     parser.add_argument("--scene-epochs", type=int, default=8)
     parser.add_argument("--epochs", type=int, default=30, help="on the real images")
     parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--precision", default="no", help="bf16 where the processor knows it")
     parser.add_argument("--image-size", type=int, default=256)
     parser.add_argument("--minutes", type=float, help="start no further run after this time")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
-    recipe = replace(tl.Recipe.laptop(), epochs=options.epochs)
+    recipe = replace(tl.Recipe.laptop(), epochs=options.epochs, precision=options.precision)
     if options.learning_rate:
         recipe = replace(recipe, learning_rate=options.learning_rate)
     sam = tl.load_sam("sam_mini", image_size=options.image_size)
