@@ -240,7 +240,13 @@ def main() -> None:
         f"dead leaves, difficulty {d}": list(dead_leaves(options.pictures, d))
         for d in (0.0, 0.5, 1.0)
     }
-    sets["skimage photographs, own outlines"] = list(photographs())
+    photos = list(photographs())
+    grey = [bool((image == image[:1]).all()) for image, _ in photos]
+    sets["skimage photographs, own outlines"] = photos
+    for word, kind in (("coloured", False), ("grey", True)):
+        sets[f"skimage photographs, the {word} ones"] = [
+            case for case, is_grey in zip(photos, grey, strict=True) if is_grey == kind
+        ]
     for name in ("bijie", "landslide4sense"):
         dataset = tl.data.course_samples(name)
         sets[dataset.source] = list(landslides(dataset))
