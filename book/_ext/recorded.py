@@ -82,12 +82,14 @@ def records(folder: Path) -> Iterator[Table]:
     rows = []
     for name, (what, how) in files.items():
         frame = read(folder, name)
+        holds = f"{what} ({how})" if what else ""
         if frame is None:
-            rows.append([name, what, how, "0", "–", "–", "–", NOT_RUN])
+            rows.append([name, holds, "0", "–", "–", NOT_RUN])
             continue
         facts = made(frame)
-        rows.append([name, what, how, str(len(frame)), *facts.values(), "recorded"])
-    headers = ["file", "holds", "made by", "rows", "made on", "when", "code", "status"]
+        code = f"{facts['when']}, {facts['code']}"
+        rows.append([name, holds, str(len(frame)), facts["made on"], code, "recorded"])
+    headers = ["file", "holds (made by)", "rows", "made on", "when, with which code", "status"]
     yield Table(headers, rows, "The programs ending in .py are in the folder benchmarks.")
 
 
