@@ -31,8 +31,6 @@ STATIONS = (
     ("6", "read", '<path d="M4 10h40M4 22h40M4 34h22M4 46h16M18 6v44"/>'
      '<circle cx="38" cy="38" r="11" fill="#fff"/>'
      '<path d="M46 46l10 10" stroke-width="4"/>'),
-    ("7", "compare", '<path d="M4 54h52"/><path d="M10 30h10v24H10zM40 20h10v34H40z"/>'
-     '<path d="M25 8h10v46H25z" fill="#333"/>'),
     ("C", "map", '<path d="M2 52L22 14l12 20 8-12 16 30z"/>'
      '<path d="M18 24c10 0 2 12 12 28h-12c-6-10-2-16 0-28z" fill="#333"/>'),
 )  # fmt: skip
@@ -61,10 +59,12 @@ def drawing(here: str) -> str:
             return ORANGE, f'stroke="{DARK}" stroke-width="3"', 'font-weight="bold"'
         return WHITE, f'stroke="{BLUE}" stroke-width="2"', 'font-weight="normal"'
 
+    width = 100 * len(STATIONS)
     parts = [
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 800 154" font-family="sans-serif">',
-        f'<rect width="800" height="154" rx="8" fill="{WHITE}"/>',
-        f'<path d="M50 53h700" stroke="{BLUE}" stroke-width="4"/>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} 154" '
+        'font-family="sans-serif">',
+        f'<rect width="{width}" height="154" rx="8" fill="{WHITE}"/>',
+        f'<path d="M50 53h{width - 100}" stroke="{BLUE}" stroke-width="4"/>',
     ]
     for place, (number, word, picture) in enumerate(STATIONS):
         x = 100 * place
@@ -78,7 +78,8 @@ def drawing(here: str) -> str:
             f'<text x="{x + 50}" y="112" text-anchor="middle" font-size="19" fill="{DARK}" '
             f"{weight}>{number} {word}</text>"
         )
-    for x, (number, words) in zip((130, 460), APPENDICES, strict=True):
+    left = width // 2 - 270
+    for x, (number, words) in zip((left, left + 330), APPENDICES, strict=True):
         fill, edge, weight = look(number)
         parts.append(
             f'<rect x="{x}" y="122" width="210" height="27" rx="13" fill="{fill}" {edge}/>'
