@@ -324,23 +324,31 @@ def sweep(case: Case, measure: Measure, limits: tuple[float, ...] = LIMITS_GB, s
             batch *= 2
 
     rows = grow(reference)
-    measure(reference, "forward", rows[-1]["batch"] if rows else 1, 0, "sweep", 0)
+    measure(reference, "forward", int(rows[-1]["batch"]) if rows else 1, 0, "sweep", 0)
     forms = [
         replace(case, attention=form, compile=compiled)
         for form in ("concat", "flex", "bias", "tiled")
         for compiled in (False, True)
         if not (form == "tiled" and compiled)
     ]
-    trials = [(form, measure(form, "step", 4, 0, "sweep", 0)) for form in forms]
-    trials = [(form, row) for form, row in trials if row["status"] == "done"]
+    trials = []
+    for batch, checkpointing in ((4, False), (1, False), (1, True)):  # what fits a small card
+        for form in forms:
+            which = replace(form, checkpoint=checkpointing)
+            trials.append((form, measure(which, "step", batch, 0, "sweep", 0)))
+        trials = [(form, row) for form, row in trials if row["status"] == "done"]
+        if trials:
+            break
     trials.sort(key=lambda trial: -rate(trial[1]))
-    fastest = trials[0][0] if trials else case
-    for form in {fastest, replace(fastest, compile=False)}:
+    if not trials:
+        return
+    fastest = trials[0][0]
+    for form in dict.fromkeys((fastest, replace(fastest, compile=False))):
         for checkpointing in (False, True):
             which = replace(form, checkpoint=checkpointing)
             rows += [{**row, "case": which} for row in grow(which)]
-    measure(fastest, "forward", 4, 0, "sweep", 0)
     candidates = sorted((row for row in rows if "case" in row), key=lambda row: -rate(row))
+    measure(fastest, "forward", int(candidates[0]["batch"]), 0, "sweep", 0)
     for limit in limits:
         for row in candidates:
             if float(row["peak_gb"]) + float(row["model_gb"]) > limit - 1:
@@ -348,9 +356,8 @@ def sweep(case: Case, measure: Measure, limits: tuple[float, ...] = LIMITS_GB, s
             tried = measure(row["case"], "step", int(row["batch"]), limit, "limit", 0)
             if tried["status"] == "done":
                 break
-    if candidates:
-        best = candidates[0]
-        measure(best["case"], "step", int(best["batch"]), 0, "long", steps)
+    best = candidates[0]
+    measure(best["case"], "step", int(best["batch"]), 0, "long", steps)
 
 
 def rate(row: dict) -> float:

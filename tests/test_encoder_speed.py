@@ -38,7 +38,7 @@ def test_a_quick_run_writes_pairs_and_is_not_done_twice(tmp_path):
         assert row["status"] == "done"
         assert row["note"] == "a trial"
         assert float(row["images_per_second"]) == pytest.approx(1 / float(row["seconds"]), rel=0.01)
-        assert 0 < float(row["cpu_seconds"])
+        assert float(row["cpu_seconds"]) > 0
         assert float(row["model_gb"]) == pytest.approx(4 * 4_675_892 / 1e9, abs=1e-3)
         assert float(row["difference"]) == 0  # sam_mini stays with segment_anything's form
         assert row["torch"] == torch.__version__
@@ -73,7 +73,7 @@ def test_reference_is_segment_anything_with_the_same_adapters(bench):
 
 @pytest.mark.parametrize(("name", "giga"), [("vit_b", 486), ("vit_l", 1493), ("vit_h", 2981)])
 def test_work_is_near_what_is_known_of_the_encoders(bench, name, giga):
-    """Counted with the padding of windows these are 486, 1493 and 2981 G; without, a little less."""
+    """With the padding of windows these are 486, 1493 and 2981 G; without, a little less."""
     assert 0.93 * giga < bench.multiply_adds(name, 1024) / 1e9 < giga
 
 
@@ -90,23 +90,24 @@ def test_work_is_what_pytorch_counts(bench):
     )
 
 
+SPEED = {"eager": 1.0, "concat": 3.0, "flex": 3.5, "bias": 1.2, "tiled": 1.5}
+MEMORY = {"eager": 20.0, "concat": 5.0, "flex": 5.0, "bias": 9.0, "tiled": 4.0}
+
+
 class Machine:
     """A GPU on paper: seconds and memory by form of attention, compiling and checkpointing."""
-
-    SPEED = {"eager": 1.0, "concat": 3.0, "flex": 3.5, "bias": 1.2, "tiled": 1.5}
-    MEMORY = {"eager": 20.0, "concat": 5.0, "flex": 5.0, "bias": 9.0, "tiled": 4.0}
 
     def __init__(self, memory: float, without: tuple[str, ...] = ()):
         self.memory, self.without, self.log = memory, without, []
 
     def measure(self, case, mode, batch, limit, purpose, steps):
         self.log.append((case, mode, batch, limit, purpose, steps))
-        each = self.MEMORY[case.attention] * (0.2 if case.checkpoint else 1)
+        each = MEMORY[case.attention] * (0.2 if case.checkpoint else 1)
         if case.attention in self.without:
             return {"status": "failed: no such kernel", "batch": batch}
         if 1 + each * batch > min(self.memory, limit - 1 if limit else self.memory):
             return {"status": "out of memory", "batch": batch}
-        speed = self.SPEED[case.attention] * (1.4 if case.compile else 1)
+        speed = SPEED[case.attention] * (1.4 if case.compile else 1)
         speed *= 0.75 if case.checkpoint else 1
         full = speed * batch / (batch + 1)  # small batches leave the GPU idle
         return {
@@ -127,7 +128,7 @@ def test_the_sweep_finds_the_fastest_that_fits(bench):
     [(case, mode, batch, limit, _, steps)] = gpu.of("long")
     assert (case.attention, case.compile, case.checkpoint) == ("flex", True, False)
     assert (mode, batch, limit, steps) == ("step", 16, 0, 200)
-    last = {limit: entry for entry in gpu.of("limit") for limit in [entry[3]]}
+    last = {entry[3]: entry for entry in gpu.of("limit")}
     assert set(last) == {16, 24, 40, 80}
     for limit, (case, _, batch, *_) in last.items():
         assert 1 + 5.0 * (0.2 if case.checkpoint else 1) * batch <= limit - 1
@@ -140,7 +141,7 @@ def test_the_sweep_goes_on_where_a_form_does_not_run(bench):
     gpu = Machine(15, without=("flex", "concat"))
     bench.sweep(bench.Case("cuda", "vit_l", 1024, "fp16"), gpu.measure)
     [(case, *_)] = gpu.of("long")
-    assert case.attention == "tiled"
+    assert (case.attention, case.compile) == ("bias", True)  # 1.2 x 1.4 beats 1.5
 
 
 def test_nothing_fits(bench):

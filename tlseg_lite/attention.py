@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
+from tlseg_lite.onednn import linear
 from tlseg_lite.positions import Positions, relative_positions
 from tlseg_lite.tiled import tiled_attention
 
@@ -98,11 +99,11 @@ def attend(
     grid = tuple(x.shape[1:3])
     heads = attention.num_heads
     if form == "tiled":
-        qkv = attention.qkv(x).unflatten(-1, (3, heads, -1))
+        qkv = linear(attention.qkv, x).unflatten(-1, (3, heads, -1))
         outside = attention.qkv(x.new_zeros(1, x.shape[-1])).view(3, heads, -1)
         rows, columns = (p.to(qkv.dtype) for p in positions)
         out = tiled_attention(qkv, outside.to(qkv.dtype), rows, columns, attention.scale)
-        return attention.proj(out.flatten(-2))
+        return linear(attention.proj, out.flatten(-2))
     if window:
         x, padded = window_partition(x, window)
     if form == "eager":
