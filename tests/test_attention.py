@@ -11,7 +11,7 @@ from adapter_helpers import busy_sam, random_images, short_sam, wake_up
 from segment_anything.modeling.image_encoder import Block, get_rel_pos
 
 import tlseg_lite as tl
-from tlseg_lite import attention, encoder, onednn, positions, tiled
+from tlseg_lite import attention, encoder, positions, tiled
 from tlseg_lite.attention import attend, choose_form, form_for, positions_for
 from tlseg_lite.encoder import EncoderOptions, attention_output, encode
 
@@ -68,20 +68,6 @@ def test_flex_equals_segment_anything(window, grid, monkeypatch):
     ours = attend(made.attn, x, window, "flex", positions_for(made.attn, x, window))
     theirs = attend(made.attn, x, window, "eager")
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10)
-
-
-@pytest.mark.parametrize("faster", [False, True])
-def test_tiles_with_and_without_onednn(faster, monkeypatch):
-    """A head at a time in float32, the case in which the tiles may use it."""
-    monkeypatch.setattr(onednn, "preferred", lambda: faster)
-    monkeypatch.setattr(tiled, "_tile", lambda _: 200)
-    made, x = block(5, (8, 7), torch.float32), tokens((8, 7), dtype=torch.float32)
-    try:
-        ours = outcome("tiled", made, x)
-    except (AttributeError, RuntimeError):
-        pytest.skip("this PyTorch has no oneDNN for linear layers")
-    for name, value in outcome("eager", made, x).items():
-        assert (ours[name] - value).abs().max() < 1e-4 * value.abs().max(), name
 
 
 @pytest.mark.parametrize("scores", [1, 60, 700, 4000])

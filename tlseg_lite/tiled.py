@@ -13,8 +13,6 @@ from typing import Any, NamedTuple
 
 import torch
 
-from tlseg_lite.onednn import product, serves
-
 CPU_TILE = 2**18
 """Scores in a tile for each thread of a CPU: 1 MB in float32, about a core's second-level cache."""
 
@@ -58,7 +56,7 @@ class _Tiled(torch.autograd.Function):
                 positions = _positions(part.q, rows, columns)
                 for tile in part.tiles():
                     share = _softmax(part, positions, tile, scale)
-                    flat[:, tile] = _times(share, part.v)
+                    torch.bmm(share, part.v, out=flat[:, tile])
                 out[part.place] = flat.view(part.q.shape).permute(1, 2, 0, 3)
         return out
 
@@ -116,7 +114,7 @@ def _parts(qkv, padding, rows, columns) -> Iterator[_Part]:
                     some = slice(first, min(first + together, heads))
                     q = inside[:, :, 0, some].permute(2, 0, 1, 3)
                     kv = window[:, :, 1:, some].permute(2, 3, 0, 1, 4)  # 2, g, rows, columns, d
-                    k, v = (t.reshape(len(q), high * wide, d) for t in kv)
+                    k, v = (t.reshape(len(q), high * wide, d).contiguous() for t in kv)
                     yield _Part((image, *place, some), q.contiguous(), k, v)
 
 
@@ -153,7 +151,7 @@ def _part_gradient(
         of_by_row[:, tile] = by_place.sum(-1)
         of_by_column[:, tile] = by_place.sum(-2)
         slope = slope.to(q.dtype)
-        of_q[:, tile] = _times(slope, k)
+        torch.bmm(slope, k, out=of_q[:, tile])
         _add_product(of_k, slope, q[:, tile])
     high, wide = part.q.shape[1:3]
     of_by_row, of_by_column = (t.unflatten(1, (high, wide)) for t in (of_by_row, of_by_column))
@@ -172,13 +170,6 @@ def _part_gradient(
         if of_padding is not None:
             outside = whole[:, high:].sum((1, 2)) + whole[:, :high, wide:].sum((1, 2))
             of_padding[index, heads] += outside
-
-
-def _times(share: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """``share x``: (g, tile, N) and (g, N, d) -> (g, tile, d)."""
-    if len(share) == 1 and serves(x):
-        return product(share[0], x[0].t())[None]
-    return torch.bmm(share, x)
 
 
 def _sum_type(x: torch.Tensor) -> torch.dtype:
