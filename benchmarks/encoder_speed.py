@@ -527,6 +527,14 @@ def ratios(rows: list[dict]) -> list[str]:
     return lines
 
 
+def command_of(arguments: list[str]) -> str:
+    """What was typed, without the name of the output file, which is a matter of one machine."""
+    if "--out" in arguments:
+        at = arguments.index("--out")
+        arguments = arguments[:at] + arguments[at + 2 :]
+    return shlex.join(["python", "benchmarks/encoder_speed.py", *map(str, arguments)])
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--device", choices=["cpu", "cuda"])
@@ -546,8 +554,7 @@ def main(arguments: list[str] | None = None) -> None:
         return
     if options.quick and options.out == OUT:
         parser.error("--quick is a trial: give it another file with --out")
-    given = sys.argv[1:] if arguments is None else arguments
-    options.command = shlex.join(["python", "benchmarks/encoder_speed.py", *given])
+    options.command = command_of(sys.argv[1:] if arguments is None else arguments)
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     variants = options.variants or (["vit_b", "vit_l"] if device == "cuda" else ["vit_b"])
     if options.quick:
