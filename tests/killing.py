@@ -90,13 +90,13 @@ def wait(number: int) -> int:
 
 
 def with_little_memory(sam, folder: Path) -> int:
-    """Images at once that fit where a process may have 700 MB more than it has now."""
+    """Images at once that fit where a process may have 900 MB more than it has now."""
     number = os.fork()
     if not number:
         import resource
 
         pages = int(Path("/proc/self/statm").read_text().split()[0])
-        limit = pages * resource.getpagesize() + 700_000_000
+        limit = pages * resource.getpagesize() + 900_000_000
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         model = tl.TransLandSeg(sam, tl.ATLConfig())
         told = tl.preflight(model, Blobs(32), tl.Recipe(batch_size=32))
@@ -111,11 +111,13 @@ def main(folder: Path, kills: int) -> None:
     torch.set_num_threads(1)  # threads do not outlive a fork
     chance = random.Random(0)
     sam = tl.load_sam("sam_mini", None, image_size=64)
+    told = {OUTSIDE: 0, INSIDE: 0, "left_over": 0, "epochs": []}
+    if sys.platform == "linux":
+        told["fits"] = with_little_memory(tl.load_sam("sam_mini", None), folder)
     train(sam, folder / "imports")  # what a training imports, imported before the forks
     began = time.perf_counter()
     wait(child(sam, folder / "straight"))
     epoch = (time.perf_counter() - began) / RECIPE.epochs
-    told = {OUTSIDE: 0, INSIDE: 0, "left_over": 0, "epochs": []}
     out = folder / "killed"
     while told[OUTSIDE] + told[INSIDE] < kills:
         inside = told[INSIDE] < told[OUTSIDE]
@@ -139,8 +141,6 @@ def main(folder: Path, kills: int) -> None:
     curves = [(folder / n / "history.csv").read_text() for n in ("straight", "killed")]
     losses = [[row.split(",")[1] for row in curve.splitlines()[1:]] for curve in curves]
     told["same_losses"] = losses[0] == losses[1] and len(losses[0]) == RECIPE.epochs
-    if sys.platform == "linux":
-        told["fits"] = with_little_memory(tl.load_sam("sam_mini", None), folder)
     print(json.dumps(told))
 
 

@@ -131,6 +131,32 @@ class TestRecipe:
             encoder(image)
         assert machine.training_flop(name) == pytest.approx(2 * counter.get_total_flops(), rel=0.03)
 
+    def test_recorded_speeds_agree_with_themselves(self):
+        rows = machine.recorded()
+        assert {"sam_mini", "vit_b"} <= {row["sam"] for row in rows}
+        for row in rows:
+            work = machine.training_flop(row["sam"], int(row["image_size"]))
+            rate = float(row["matrix_tflops"]) * 1e12
+            share = work / float(row["seconds_per_image"]) / rate
+            assert float(row["share"]) == pytest.approx(share, rel=0.01)
+            assert 0.05 < share < 1
+            assert row["commit"]
+            assert row["device"]
+
+    def test_recorded_loading_agrees_with_itself(self):
+        rows = tl.records.read("data_loading.csv")
+        if rows is None:
+            pytest.skip("an installed package has no records beside it")
+        places = rows.pivot_table(
+            "images_per_second", ["pictures", "image_size"], "cache", sort=False
+        )
+        for place in ("memory", "disk"):
+            told = rows[rows["cache"] == place].set_index(["pictures", "image_size"])
+            ratio = places[place] / places["no"]
+            assert told["against_no_cache"].to_numpy() == pytest.approx(ratio, rel=0.03, abs=0.02)
+        need = rows["images_per_second"] / rows["step_needs"]
+        assert rows["against_need"].to_numpy() == pytest.approx(need, rel=0.1, abs=0.1)
+
     def test_the_matrix_rate_is_a_rate(self):
         assert 1e8 < machine.matrix_rate("cpu", "no", 256) < 1e14
 
