@@ -95,7 +95,7 @@ def loading(folder: Path, options, need: dict[str, float]) -> list[dict]:
                 **provenance(),
             }
         )
-        print(rows[-1])
+        print(rows[-1], flush=True)
     return rows
 
 
@@ -148,7 +148,7 @@ def step_speed(sam: str) -> dict:
         "commit": about["commit"],
         "finished": about["finished"],
     }
-    print(row)
+    print(row, flush=True)
     return row
 
 

@@ -73,5 +73,5 @@ def estimated_minutes(recipe: Recipe, images: int) -> tuple[float, str]:
         share = UNRECORDED_SHARE
         basis = f"a third of the measured matrix rate is assumed, no run of {recipe.sam} on a "
         basis += f"{'GPU' if device == 'cuda' else 'CPU'} is recorded"
-    work = training_flop(recipe.sam) * (4 / 3 if recipe.checkpointing else 1)
+    work = training_flop(recipe.sam) * (3 / 2 if recipe.checkpointing else 1)
     return recipe.epochs * images * work / (share * rate) / 60, basis

@@ -38,7 +38,7 @@ class Recipe:
         micro_batch: images that go through the model at once on one process; their gradients are
             added up to those of the batch. 0: as many as fit into memory.
         checkpointing: of each encoder block keep its input only and compute the block again in the
-            backward pass: a third more work, and a fraction of the memory.
+            backward pass: half as much work again, and a fraction of the memory.
         compile: fuse parts of the encoder with `torch.compile`; pays on a GPU.
         cache: where decoded pictures are kept: ``"no"``, ``"memory"``, ``"disk"`` or ``"auto"``
             (`tlseg_lite.data.cache`).
@@ -61,7 +61,7 @@ class Recipe:
     compile: bool = False
     cache: str = "no"
 
-    why: str = field(default="", compare=False)
+    why: str = field(default="", compare=False, repr=False)
     """For people: why `for_this_machine` chose this recipe."""
 
     def __post_init__(self):
