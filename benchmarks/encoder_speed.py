@@ -512,7 +512,7 @@ def line_of(row: dict) -> str:
 
 
 def ratios(rows: list[dict]) -> list[str]:
-    """Ours against the reference of the same run, by mode: speed (middle, best, processor), memory."""
+    """Ours against the reference of the same run, by mode: speed three ways, and memory."""
     lines = []
     pairs = [row for row in rows if row["purpose"] == "pair"]
     for ours in (row for row in pairs if row["encoder"] == "ours"):
@@ -525,7 +525,8 @@ def ratios(rows: list[dict]) -> list[str]:
                 )
                 lines.append(
                     f"{ours['variant']} {ours['mode']}: {wall:.2f} x the speed "
-                    f"({best:.2f} x best against best, {cpu:.2f} x by processor time), {1 / memory:.2f} x the memory"
+                    f"({best:.2f} x best against best, {cpu:.2f} x by processor time), "
+                    f"{1 / memory:.2f} x the memory"
                 )
     return lines
 

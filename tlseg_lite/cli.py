@@ -93,7 +93,10 @@ def _add_train(commands) -> None:
     p.add_argument("--micro-batch", type=_whole(0), help="images at once; 0: as many as fit")
     p.add_argument("--cache", choices=CACHES, help="where decoded images are kept")
     p.add_argument(
-        "--checkpointing", action="store_const", const=True, help="far less memory, half as much time again"
+        "--checkpointing",
+        action="store_const",
+        const=True,
+        help="far less memory, half as much time again",
     )
     p.add_argument("--compile", action="store_const", const=True, help="use torch.compile")
     p.add_argument("--seed", type=_whole(0), default=0)
