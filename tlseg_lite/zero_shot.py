@@ -256,8 +256,7 @@ def click_grid(size: tuple[int, int], clicks: int) -> tuple[Tensor, Tensor]:
         raise ValueError(f"clicks is {clicks}; expected a positive number")
     step = max(size) / clicks
     y, x = (
-        ((torch.arange(max(1, round(n / step))) + 0.5) * step).clamp(max=n - 1).long()
-        for n in size
+        ((torch.arange(max(1, round(n / step))) + 0.5) * step).clamp(max=n - 1).long() for n in size
     )
     return y, x
 
