@@ -66,7 +66,7 @@ class DeadLeaves:
         Args:
             n: how many.
             difficulty: 0 (saturated colours, few shadows, no parts) to 1 (low contrast, muted
-                natural colours, shadows across regions, nested parts, small objects).
+                natural colours or none, shadows across regions, nested parts, small objects).
             generator: of the pictures; None: this object's own, which moves on.
         """
         if n < 1:
@@ -268,6 +268,16 @@ class DeadLeaves:
         ]
         return torch.stack(channels, 1)
 
+    def _film(self, images: Tensor, difficulty: float) -> Tensor:
+        """Up to a fifth of the pictures in black and white, as many with pale colours."""
+        n = len(images)
+        kind, pale = self._uniform(n, 1, 1, 1), self._uniform(n, 1, 1, 1)
+        colour = torch.where(kind < 0.4 * difficulty, pale, 1.0)
+        colour = torch.where(kind < 0.2 * difficulty, 0.0, colour)
+        weights = torch.tensor([0.299, 0.587, 0.114], device=self.device)  # ITU-R BT.601
+        grey = (images * weights[:, None, None]).sum(1, keepdim=True)
+        return grey + (images - grey) * colour
+
     def _camera(self, images: Tensor, difficulty: float) -> Tensor:
         """Shadows and uneven light across regions, white balance, blur, noise, gamma."""
         n, _, size, _ = images.shape
@@ -279,7 +289,7 @@ class DeadLeaves:
         shadow = 1 - depth * torch.sigmoid(edge * (cloud - self._normal(n, 1, 1) * 0.7))
         factor = (torch.exp(amount * light) * shadow)[:, None]
         balance = 1 + 0.08 * difficulty * self._normal(n, 3, 1, 1)
-        images = images.clamp_min(0) * factor * balance
+        images = self._film(images.clamp_min(0) * factor * balance, difficulty)
         sigma = self._uniform(n, low=0.3, high=0.6 + 0.7 * difficulty)
         taps = torch.exp(
             -(torch.arange(-2, 3, device=self.device) ** 2) / (2 * sigma[:, None] ** 2)

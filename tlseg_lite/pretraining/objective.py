@@ -173,7 +173,8 @@ def prompt_loss(
 
     The single mask learns the mask that is meant. Of the three others only the best answers for
     each reading of the prompt (with a little for all, so that none dies). The IoU head learns
-    each mask's IoU with the reading that it fits best; `quality` is its weight.
+    each mask's IoU with the reading that it fits best, and which of the three is best (a softmax
+    at temperature 0.1 against that of the true IoUs); `quality` is its weight.
     """
     meant, other = targets[:, 0], targets[:, 1]
     losses = mask_losses(decoded.masks, meant, balanced)
@@ -188,4 +189,5 @@ def prompt_loss(
         with torch.no_grad():
             alternative = soft_iou(decoded.masks[two], other[two])
             true[two] = torch.maximum(true[two], alternative)
-    return loss.mean() + quality * F.mse_loss(decoded.iou, true)
+    choice = F.cross_entropy(10 * decoded.iou[:, 1:], F.softmax(10 * true[:, 1:], dim=1))
+    return loss.mean() + quality * (F.mse_loss(decoded.iou, true) + 0.03 * choice)
