@@ -32,6 +32,7 @@ class TestRecipe:
             ("learning_rate", -1), ("learning_rate", "fast"), ("warmup", 2), ("precision", "fp8"),
             ("dice_weight", 1.5), ("seed", -1), ("workers", -1), ("clip", float("nan")),
             ("micro_batch", -1), ("cache", "tape"), ("checkpointing", 1), ("compile", "yes"),
+            ("keep", "worst"),
         ],
     )  # fmt: skip
     def test_impossible_values(self, field, value):

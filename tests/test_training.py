@@ -62,6 +62,25 @@ def test_it_learns_and_leaves_its_files(model, tmp_path):
     assert same(saved, weights(model))
 
 
+def test_the_last_epoch_can_be_kept_whatever_validation_says(sam, tmp_path):
+    class Inverted(Blobs):  # the better the model gets, the worse it looks
+        def __getitem__(self, i):
+            item = super().__getitem__(i)
+            return item | {"mask": 1 - item["mask"]}
+
+    found = {}
+    for keep in ("best", "last"):
+        model = tl.TransLandSeg(sam, tl.ATLConfig())
+        recipe = replace(RECIPE, epochs=6, learning_rate=2e-3, keep=keep)
+        run = tl.fit(model, Blobs(9), Inverted(4, "val"), recipe, tmp_path / keep, progress=False)
+        found[keep] = run
+        assert same(type(model).load_tensors(run.best), weights(model))
+    best, last = found["best"], found["last"]
+    pd.testing.assert_series_equal(best.history["loss"], last.history["loss"])
+    assert last.best_epoch == 5 > best.best_epoch
+    assert last.best_miou == last.history["miou"].iloc[-1] < best.best_miou
+
+
 class Interrupted(Blobs):
     """Raises as a killed process stops: in the middle of an epoch."""
 

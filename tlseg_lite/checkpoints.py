@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """What `fit` leaves: the folder, the learning curve, and the epoch that validation chose."""
+    """What `fit` leaves: the folder, the learning curve, and the epoch whose weights are kept.
+
+    That is the epoch that validation chose, or the last one (`Recipe.keep`).
+    """
 
     out: Path
     history: pd.DataFrame
@@ -35,7 +38,7 @@ class Run:
 
     @property
     def best(self) -> Path:
-        """The saved model of the best epoch."""
+        """The saved model of that epoch."""
         return self.out / "best.safetensors"
 
 
@@ -165,6 +168,8 @@ class RunState:
         write_atomically(self.out / "history.csv", lambda t: history.to_csv(t, index=False))
 
     def _best(self) -> dict[str, Any]:
+        if self.recipe.keep == "last":
+            return self.rows[-1]
         return max(self.rows, key=lambda row: row["miou"])  # the first of equals
 
     def history(self) -> pd.DataFrame:
@@ -173,7 +178,7 @@ class RunState:
         return pd.DataFrame(self.rows)
 
     def close(self) -> Run:
-        """The finished run; the model has the best epoch's weights, on all processes."""
+        """The finished run; the model has the kept epoch's weights, on all processes."""
         run = Run(self.out, self.history(), self._best()["epoch"], self._best()["miou"])
         if self.accelerator.is_main_process:
             self._write_history()  # a kill may have come between the state and the curve

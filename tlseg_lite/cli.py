@@ -77,7 +77,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_train(commands) -> None:
-    from tlseg_lite.recipes import CACHES, PRECISIONS, RECIPES
+    from tlseg_lite.recipes import CACHES, KEPT, PRECISIONS, RECIPES
 
     p = commands.add_parser("train", help="train a model and report it on held-out images")
     _add_data(p)
@@ -89,6 +89,7 @@ def _add_train(commands) -> None:
     p.add_argument("--batch-size", type=_whole(1))
     p.add_argument("--learning-rate", type=_positive)
     p.add_argument("--precision", choices=PRECISIONS)
+    p.add_argument("--keep", choices=KEPT, help="weights of the best epoch on validation, or last")
     p.add_argument("--workers", type=_whole(0), help="processes that read images")
     p.add_argument("--micro-batch", type=_whole(0), help="images at once; 0: as many as fit")
     p.add_argument("--cache", choices=CACHES, help="where decoded images are kept")
@@ -203,7 +204,7 @@ def _recipe(options: argparse.Namespace):
         name: getattr(options, name)
         for name in (
             *("sam", "epochs", "batch_size", "learning_rate", "precision", "workers"),
-            *("micro_batch", "cache", "checkpointing", "compile", "seed"),
+            *("keep", "micro_batch", "cache", "checkpointing", "compile", "seed"),
         )
         if getattr(options, name, None) is not None
     }
@@ -274,8 +275,9 @@ def train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     text = json.dumps(report, indent=1)
     write_atomically(options.out / "scores.json", lambda t: t.write_text(text, encoding="utf-8"))
     _save_figures(model, run, parts[2], options.out)
+    chosen = "validation chose" if recipe.keep == "best" else "kept the last,"
     print(
-        f"validation chose epoch {run.best_epoch} (MIoU {run.best_miou:.2%}); "
+        f"{chosen} epoch {run.best_epoch} (MIoU {run.best_miou:.2%} on validation); "
         f"on the {len(parts[2])} test images:\n{scores}"
     )
     print(

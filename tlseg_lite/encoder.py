@@ -44,7 +44,7 @@ class EncoderOptions:
         compile: fuse what surrounds the attention with ``torch.compile``, once for windowed and
             once for global blocks; pays on a GPU, after a minute or two of compiling.
         checkpoint: keep only each block's input for the gradient and run the block again in the
-            backward pass: about a third slower, a small part of the memory.
+            backward pass: up to half as much work again, a small part of the memory.
 
     Raises:
         ValueError: an unknown form of attention.

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
 PRECISIONS = ("no", "bf16", "fp16")
+KEPT = ("best", "last")
 CACHES = ("no", "memory", "disk", "auto")
 HOW = ("micro_batch", "checkpointing", "compile", "cache")
 """Fields that change time and memory, and not what comes out."""
@@ -33,6 +34,9 @@ class Recipe:
         precision: ``"no"`` (float32), ``"bf16"`` or ``"fp16"`` autocast.
         clip: the gradient's norm is cut to this; 0: never.
         augment: flips, rotations by 90 degrees and colour changes on training images.
+        keep: the weights that are left: ``"best"``, of the epoch with the best validation MIoU, or
+            ``"last"``, of the last epoch. A handful of validation images chooses by luck; then the
+            number of epochs is better fixed beforehand.
         workers: processes that load images; 0: in the training process.
         seed: of the order of the images, the augmentation and the initial adapters.
         micro_batch: images that go through the model at once on one process; their gradients are
@@ -54,6 +58,7 @@ class Recipe:
     precision: str = "no"
     clip: float = 1.0
     augment: bool = True
+    keep: str = "best"
     workers: int = 0
     seed: int = 0
     micro_batch: int = 0
@@ -73,6 +78,8 @@ class Recipe:
             )
         if self.cache not in CACHES:
             raise ValueError(f"cache is {self.cache!r}; expected one of {', '.join(CACHES)}")
+        if self.keep not in KEPT:
+            raise ValueError(f"keep is {self.keep!r}; expected one of {', '.join(KEPT)}")
         for name in ("checkpointing", "compile"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; expected True or False")

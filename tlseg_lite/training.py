@@ -1,7 +1,7 @@
 """Training and evaluation, on Accelerate: one CPU, one GPU or several with the same calls.
 
 A run writes into one folder: ``history.csv`` (a row an epoch), ``best.safetensors`` (the model
-with the best validation MIoU), ``state.pt`` (what a later call needs to go on) and
+with the best validation MIoU, or the last one), ``state.pt`` (what a later call needs to go on) and
 ``previous.pt`` (the same, an epoch before). Everything random is drawn from (seed, epoch, step),
 so an interrupted run that goes on ends with the same weights as one that was never interrupted.
 """
@@ -49,6 +49,8 @@ def fit(
     watch: Callable[[pd.DataFrame], object] | None = None,
 ) -> Run:
     """Train `model`, choose the epoch with the best validation MIoU, leave those weights in it.
+
+    With ``recipe.keep = "last"`` the last epoch's weights stay, and validation only watches.
 
     Under ``accelerate launch`` with several processes the result is that of one process: each
     batch is divided among them. Where memory is short, it goes through the model in pieces.
