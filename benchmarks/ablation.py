@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import tlseg_lite as tl
-from tlseg_lite.ablation_data import SyntheticSplits
+from tlseg_lite.ablation_data import FoldSplits, SyntheticSplits
 
 OUT = Path(__file__).resolve().parent.parent / "book" / "results" / "ablation.csv"
 
@@ -25,6 +25,9 @@ def main() -> None:
     parser.add_argument("--recipe", default="laptop")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--keep", choices=("best", "last"), help="which epoch's weights are tested")
+    parser.add_argument("--val", type=float, help="share of the real images that validates")
+    parser.add_argument("--precision", help="bf16 where the processor knows it")
     parser.add_argument("--image-size", type=int, help="side of SAM's input instead of its own")
     parser.add_argument(
         "--images", type=int, nargs=3, metavar=("TRAIN", "VAL", "TEST"), help="synthetic scenes"
@@ -33,7 +36,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     recipe = tl.recipes.named_recipe(options.recipe)
-    for name in ("epochs", "learning_rate"):
+    for name in ("epochs", "learning_rate", "keep", "precision"):
         if getattr(options, name):
             recipe = replace(recipe, **{name: getattr(options, name)})
     sam = tl.load_sam(recipe.sam, image_size=options.image_size)
@@ -41,6 +44,11 @@ def main() -> None:
     if options.images:
         own = SyntheticSplits(*options.images, size=sam.image_encoder.img_size)
         data = [own if isinstance(s, SyntheticSplits) else s for s in data]
+    if options.val:
+        data = [
+            FoldSplits(s.dataset, s.name, val=options.val) if isinstance(s, FoldSplits) else s
+            for s in data
+        ]
     frame = tl.ablation.run(
         options.designs,
         options.seeds,

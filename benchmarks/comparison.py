@@ -16,7 +16,7 @@ from pathlib import Path
 
 import tlseg_lite as tl
 from tlseg_lite import comparison
-from tlseg_lite.ablation_data import SyntheticSplits
+from tlseg_lite.ablation_data import FoldSplits, SyntheticSplits
 
 OUT = Path(__file__).resolve().parent.parent / "book" / "results" / "comparison.csv"
 
@@ -30,24 +30,34 @@ def main() -> None:
     parser.add_argument("--test-root", type=Path, help="folder of the full dataset: its test part")
     parser.add_argument("--scenes", type=int, default=600, help="generated scenes for training")
     parser.add_argument("--scene-epochs", type=int, default=8)
-    parser.add_argument("--epochs", type=int, default=30, help="on the real images")
+    parser.add_argument("--epochs", type=int, default=20, help="on the real images")
     parser.add_argument("--learning-rate", type=float)
+    parser.add_argument(
+        "--keep", default="last", choices=("best", "last"), help="epoch kept on the real images"
+    )
+    parser.add_argument(
+        "--val", type=float, default=0.1, help="share of the real images that validates"
+    )
     parser.add_argument("--precision", default="no", help="bf16 where the processor knows it")
     parser.add_argument("--image-size", type=int, default=256)
     parser.add_argument("--minutes", type=float, help="start no further run after this time")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
-    recipe = replace(tl.Recipe.laptop(), epochs=options.epochs, precision=options.precision)
+    recipe = replace(tl.Recipe.laptop(), precision=options.precision)
     if options.learning_rate:
         recipe = replace(recipe, learning_rate=options.learning_rate)
+    first = replace(recipe, epochs=options.scene_epochs)  # chosen on 40 scenes
+    recipe = replace(recipe, epochs=options.epochs, keep=options.keep)
     sam = tl.load_sam("sam_mini", image_size=options.image_size)
     models = comparison.contestants(options.models, sam=sam)
     for name in options.data:
-        data = name
-        if options.test_root is not None:
+        real = tl.data.samples(name)
+        if options.test_root is None:
+            data = FoldSplits(real, f"{name}-samples", val=options.val)
+        else:
             full = {"bijie": tl.data.Bijie, "landslide4sense": tl.data.Landslide4Sense}[name]
             test = full(options.test_root)
-            data = comparison.Holdout(tl.data.samples(name), test, f"{name}-full")
+            data = comparison.Holdout(real, test, f"{name}-full", val=options.val)
         if options.models is None:
             comparison.prompted(sam, data, options.out)
         frame = comparison.run(
@@ -57,7 +67,7 @@ def main() -> None:
             data,
             options.out,
             recipe=recipe,
-            first=replace(recipe, epochs=options.scene_epochs),
+            first=first,
             scenes=SyntheticSplits(options.scenes, 40, 1, size=None, style=name),
             image_size=options.image_size,
             minutes=options.minutes,

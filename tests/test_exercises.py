@@ -331,6 +331,37 @@ def mean_ious(report):
     return float(np.mean([m.scores().landslide_iou for m in report["model"]]))
 
 
+def mean_of_folds():
+    table = tl.exercises.given("7.1")
+    counts = table[["tp", "fp", "fn", "tn"]].itertuples(index=False)
+    table["miou"] = [tl.ConfusionMatrix(*row).scores().miou for row in counts]
+    means = table.groupby("model").miou.mean()
+    return 100 * (means["A"] - means["B"])
+
+
+def recipes_as_text(a, b):
+    return [n for n in ("data", "data_version", "diet", "image_size", "recipe") if a[n] != b[n]]
+
+
+def recipe_differs(a, b):
+    return ["recipe"] if "recipe" in answered("7.3")(a, b) else []
+
+
+def first_crossing(images, a, b):
+    """From where on A is as good as B for the first time, whatever comes after."""
+    d = np.subtract(a, b)
+    if d[0] >= 0 or d.max() < 0:
+        return float(images[0]) if d[0] >= 0 else math.inf
+    i = int((d >= 0).argmax())
+    return float(np.interp(0, d[i - 1 : i + 1], images[i - 1 : i + 1]))
+
+
+def measured_points_only(images, a, b):
+    worse = [n for n, x, y in zip(images, a, b, strict=True) if x < y]
+    later = [n for n in images if not worse or n > worse[-1]]
+    return float(later[0]) if later else math.inf
+
+
 # exercise -> (wrong answer, what the verdict has to say about it); answers made when asked for
 WRONG = {
     "1.1": [(0.75, "that is the recall"), (0.6, "F1"), (0.3, "sum of the areas"), (43, "hundred")],
@@ -439,6 +470,40 @@ WRONG = {
         (lambda: answered("6.5").astype({"oa": str}), "holds text"),
         (lambda: answered("6.5").assign(oa=0.98), "some are percent"),
     ],
+    "7.1": [
+        (lambda: spoilt("7.1", difference=mean_of_folds()), "the mean of the folds' MIoUs"),
+        (lambda: spoilt("7.1", difference=-answered("7.1")["difference"]), "B minus A"),
+        (lambda: spoilt("7.1", verdict="open"), "Subtract within each seed"),
+        (lambda: spoilt("7.1", verdict="behind"), "reads 'ahead'"),
+    ],
+    "7.2": [
+        (lambda: spoilt("7.2", ratio=1 / answered("7.2")["ratio"]), "upside down"),
+        (lambda: spoilt("7.2", share=100 * answered("7.2")["share"]), "percent or a fraction"),
+        (lambda: spoilt("7.2", everything=[0.1, 0.2]), "three steps or more"),
+    ],
+    "7.3": [
+        (recipes_as_text, "you compare the recipes as texts"),
+        (
+            lambda a, b: [n for n in a if a[n] != b[n] and n != "recipe"] + recipe_differs(a, b),
+            "they are compared or paired",
+        ),
+        (
+            lambda a, b: ["model"] * (a["model"] != b["model"]) + answered("7.3")(a, b),
+            "the model may differ",
+        ),
+        (lambda a, b: [n for n in answered("7.3")(a, b) if n != "diet"], "are two diets"),
+    ],
+    "7.4": [
+        (lambda n, a, b: answered("7.4")(n, b, a), "from where on B"),
+        (first_crossing, "this is the first crossing"),
+        (measured_points_only, "interpolate"),
+    ],
+    "7.5": [
+        (lambda: spoilt("7.5", verdict="behind"), "contains zero, so it is open"),
+        (lambda: spoilt("7.5", model="TransLandSeg"), "one of the package's own"),
+        (lambda: (a := answered("7.5")) | {"rows": a["rows"].iloc[:3]}, "same two seeds"),
+        (lambda: (a := answered("7.5")) | {"rows": a["rows"].assign(test_miou=0.9)}, "its counts"),
+    ],
     "A1.1": [(0.9 + 0.4733 + 0.26, "you took means"), (0.9 + 0.22 + 0.31, "its own best mask")],
     "A1.2": [(plain_bce, "the factor is missing"), (no_square, "the factor is squared")],
     "A1.3": [
@@ -474,6 +539,7 @@ WRONG = {
 }
 MADE = {  # exercises whose answer is a function: theirs is handed in, not called
     *("1.2", "1.3", "2.1", "2.5", "3.2", "3.3", "3.4", "4.3", "4.4", "5.3", "5.5", "6.3"),
+    *("7.3", "7.4"),
     *("A1.2", "A1.4", "A2.1", "A2.4", "A2.5"),
 }
 

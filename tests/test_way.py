@@ -43,7 +43,7 @@ def test_every_station_has_a_chapter_and_no_file_is_without_one(way):
         way.station_of(ROOT / "notebooks" / "10_other.ipynb")
 
 
-@pytest.mark.parametrize("here", ["1", "4", "C", "A1", "A2"])
+@pytest.mark.parametrize("here", ["1", "4", "7", "C", "A1", "A2"])
 def test_picture_is_valid_and_marks_one_station_by_more_than_colour(way, here):
     data = re.search(r"base64,([^\"]+)", way.line(here)).group(1)
     root = ET.fromstring(base64.b64decode(data))

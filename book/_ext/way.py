@@ -31,6 +31,8 @@ STATIONS = (
     ("6", "read", '<path d="M4 10h40M4 22h40M4 34h22M4 46h16M18 6v44"/>'
      '<circle cx="38" cy="38" r="11" fill="#fff"/>'
      '<path d="M46 46l10 10" stroke-width="4"/>'),
+    ("7", "compare", '<path d="M4 54h52"/><path d="M10 30h10v24H10zM40 20h10v34H40z"/>'
+     '<path d="M25 8h10v46H25z" fill="#333"/>'),
     ("C", "map", '<path d="M2 52L22 14l12 20 8-12 16 30z"/>'
      '<path d="M18 24c10 0 2 12 12 28h-12c-6-10-2-16 0-28z" fill="#333"/>'),
 )  # fmt: skip

@@ -16,6 +16,7 @@ CHAPTERS = {
     "4": "ablations",
     "5": "scores",
     "6": "tables",
+    "7": "comparisons",
     "C": "capstone",
     "A1": "pretraining",
     "A2": "scenes",
