@@ -1,0 +1,314 @@
+"""Checks of chapter 7: a verdict from counts, the time of a step, comparable rows, curves."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+
+from tlseg_lite.ablation_summary import interval
+from tlseg_lite.exercises.verdict import (
+    Wrong,
+    call,
+    choice,
+    close,
+    near,
+    number,
+    numbers,
+    on_fresh_inputs,
+    parts,
+    shown,
+)
+from tlseg_lite.metrics import ConfusionMatrix
+
+WORDS = ("ahead", "behind", "open")
+COUNTS = ("tp", "fp", "fn", "tn")
+RUNS = (  # made up, in thousands of pixels: model, seed, fold, counts; fold 1 has few landslides
+    *(("A", 0, 0, 145, 36, 75, 744), ("A", 0, 1, 16, 10, 14, 960)),
+    *(("A", 1, 0, 173, 43, 47, 737), ("A", 1, 1, 19, 11, 11, 959)),
+    *(("A", 2, 0, 160, 40, 60, 740), ("A", 2, 1, 17, 10, 13, 960)),
+    *(("B", 0, 0, 135, 38, 85, 742), ("B", 0, 1, 19, 5, 11, 965)),
+    *(("B", 1, 0, 163, 46, 57, 734), ("B", 1, 1, 22, 6, 8, 964)),
+    *(("B", 2, 0, 148, 42, 72, 738), ("B", 2, 1, 20, 6, 10, 964)),
+)
+
+
+def _verdict(low: float, high: float) -> str:
+    return "ahead" if low > 0 else "behind" if high < 0 else "open"
+
+
+def given_7_1() -> Any:
+    """Pixel counts (thousands) of two models, three seeds, two folds."""
+    import pandas as pd
+
+    return pd.DataFrame(RUNS, columns=["model", "seed", "fold", *COUNTS])
+
+
+def _differences(score: str, pooled: bool = True) -> np.ndarray:
+    """A minus B by seed, in points."""
+    table = given_7_1()
+    values = {}
+    for (model, seed), runs in table.groupby(["model", "seed"]):
+        counts = runs[list(COUNTS)].to_numpy()
+        rows = [counts.sum(axis=0)] if pooled else counts
+        each = [getattr(ConfusionMatrix(*row).scores(), score) for row in rows]
+        values[model, seed] = np.mean(each)
+    seeds = sorted({seed for _, seed in values})
+    return np.array([100 * (values["A", s] - values["B", s]) for s in seeds])
+
+
+def check_7_1(answer: Any) -> str:
+    answer = parts(answer, ("difference", "verdict"))
+    told = choice(answer["verdict"], WORDS, "verdict")
+    mean, low, high = interval(_differences("miou"))
+    folds = interval(_differences("miou", pooled=False))
+    near(
+        answer["difference"],
+        mean,
+        0.01,
+        (
+            (folds[0], "this is the mean of the folds' MIoUs. Add the counts of the folds first."),
+            (-mean, "this is B minus A."),
+            (interval(_differences("landslide_iou"))[0], "this is the landslide's IoU, not MIoU."),
+            (3 * mean, "this is the sum over the seeds; give their mean."),
+        ),
+        "difference",
+    )
+    wanted = _verdict(low, high)
+    span = f"95 % interval {low:+.2f} to {high:+.2f}"
+    if told != wanted:
+        if told == "open":
+            raise Wrong(
+                f"verdict 'open': the paired {span} does not contain zero. Subtract within each "
+                "seed first; the spread of the models' own scores cancels."
+            )
+        raise Wrong(f"verdict {told!r}: the {span} of A minus B reads {wanted!r}.")
+    return f"{span}. The mean of the folds' MIoUs would have said {_verdict(*folds[1:])!r}."
+
+
+def check_7_2(answer: Any) -> str:
+    import tlseg_lite as tl
+
+    answer = parts(answer, ("predicted", "share", "adapters", "everything", "ratio"))
+    predicted = number(answer["predicted"], "predicted")
+    counts = tl.budget("sam_mini", tl.DESIGNS["TransLandSeg"])
+    share = counts.trainable / counts.total
+    near(
+        answer["share"],
+        share,
+        0.002,
+        (
+            (counts.adapters / counts.total, "the mask decoder trains, too."),
+            (counts.decoder / counts.total, "the adapters train, too."),
+            (counts.trainable / (counts.total - counts.trainable), "divide by all parameters."),
+        ),
+        "share",
+    )
+    seconds = {name: numbers(answer[name], None, name) for name in ("adapters", "everything")}
+    for name, values in seconds.items():
+        if len(values) < 3 or min(values) <= 0:
+            raise Wrong(f"{name!r} should be the seconds of three steps or more, all above zero.")
+    a, b = (float(np.median(values)) for values in seconds.values())
+    near(
+        answer["ratio"],
+        a / b,
+        0.01 * a / b,
+        (
+            (b / a, "this is upside down: TransLandSeg's seconds are to be divided."),
+            (a - b, "this is a difference of seconds; divide."),
+            (np.mean(seconds["adapters"]) / np.mean(seconds["everything"]), "take the medians."),
+        ),
+        "ratio",
+    )
+    return (
+        f"{100 * share:.0f} % of the weights take {100 * a / b:.0f} % of the time; you guessed "
+        f"{100 * predicted:.0f} %."
+    )
+
+
+def _pairs_of_rows() -> list[tuple[dict, dict]]:
+    """Rows with one, several or no differences in what has to be the same."""
+    stage = {"epochs": 30, "learning_rate": 0.0005, "augment": True}
+    base = {
+        "data": "bijie-samples",
+        "data_version": "4d80b191552e",
+        "model": "TransLandSeg",
+        "diet": "real",
+        "seed": 0,
+        "fold": 2,
+        "image_size": 256,
+        "recipe": json.dumps({"real": stage}),
+        "test_miou": 0.74,
+    }
+    turned = json.dumps({"real": dict(reversed(stage.items()))}, separators=(",", ":"))
+    slower = json.dumps({"real": stage | {"learning_rate": 0.001}})
+    scenes = json.dumps({"real": stage, "scenes": stage | {"epochs": 8}})
+    changes = (
+        {"model": "unet", "test_miou": 0.61},
+        {"model": "unet", "seed": 1, "fold": 0},
+        {"model": "unet", "recipe": turned},
+        {"model": "unet", "recipe": slower},
+        {"model": "unet", "image_size": 128},
+        {"data_version": "0011aabbccdd"},
+        {"diet": "synthetic+real", "data_version": "4d80b191552e+77", "recipe": scenes},
+        {"data": "landslide4sense-samples", "data_version": "99aa", "model": "ccnet"},
+        {"diet": "real-5"},
+    )
+    return [(dict(base), base | change) for change in changes]
+
+
+def check_7_3(answer: Any) -> str:
+    plain = ("data", "data_version", "diet", "image_size")
+
+    def truth(a, b):
+        found = {name for name in plain if a[name] != b[name]}
+        return found | ({"recipe"} if json.loads(a["recipe"]) != json.loads(b["recipe"]) else set())
+
+    def as_text(a, b):
+        return {name for name in (*plain, "recipe") if a[name] != b[name]}
+
+    def everything(a, b):
+        return truth(a, b) | {name for name in a if name != "recipe" and a[name] != b[name]}
+
+    def no_seeds(a, b):
+        return truth(a, b) | {name for name in ("seed", "fold") if a[name] != b[name]}
+
+    def no_model(a, b):
+        return truth(a, b) | ({"model"} if a["model"] != b["model"] else set())
+
+    def no_diet(a, b):
+        return truth(a, b) - {"diet"}
+
+    cases = _pairs_of_rows()
+    told = []
+    for case in cases:
+        names = call(answer, *case)
+        if not isinstance(names, (list, tuple, set)) or not all(isinstance(n, str) for n in names):
+            raise Wrong(f"your function gives {shown(names)}; a list of names is wanted.")
+        told.append(set(names))
+    right = [truth(*case) for case in cases]
+    if told == right:
+        return "An empty list: the rows may be compared. Seed and fold are for pairing."
+    for wrong, explanation in (
+        (as_text, "you compare the recipes as texts. Another order is still the same recipe."),
+        (everything, "model, score, seed and fold may differ: they are compared or paired."),
+        (no_model, "the model may differ: it is what is compared."),
+        (no_seeds, "seed and fold may differ: runs are paired or averaged over them."),
+        (no_diet, "'real-5' and 'real' are two diets: five images against all."),
+    ):
+        if told == [wrong(*case) for case in cases]:
+            raise Wrong(explanation)
+    place = next(i for i, (a, b) in enumerate(zip(told, right, strict=True)) if a != b)
+    changed = [name for name, value in cases[place][0].items() if cases[place][1][name] != value]
+    raise Wrong(
+        f"two rows differ in {', '.join(changed)}; your function says {sorted(told[place])}, and "
+        f"it is {sorted(right[place])}."
+    )
+
+
+def check_7_4(answer: Any) -> str:
+    def truth(images, a, b):
+        d = np.asarray(a, float) - np.asarray(b, float)
+        worse = np.flatnonzero(d < 0)
+        if not len(worse):
+            return float(images[0])
+        i = worse[-1]
+        if i == len(images) - 1:
+            return math.inf
+        return images[i] + d[i] / (d[i] - d[i + 1]) * (images[i + 1] - images[i])
+
+    def no_line(images, a, b):
+        found = truth(images, a, b)
+        return found if math.isinf(found) else float(min(n for n in images if n >= found - 1e-9))
+
+    def first(images, a, b):
+        d = np.asarray(a, float) - np.asarray(b, float)
+        if d[0] >= 0:
+            return float(images[0])
+        for i in range(1, len(d)):
+            if d[i] >= 0:
+                share = d[i - 1] / (d[i - 1] - d[i])
+                return images[i - 1] + share * (images[i] - images[i - 1])
+        return math.inf
+
+    def turned(images, a, b):
+        return truth(images, b, a)
+
+    def halfway(images, a, b):
+        d = np.asarray(a, float) - np.asarray(b, float)
+        worse = np.flatnonzero(d < 0)
+        if not len(worse) or worse[-1] == len(images) - 1:
+            return truth(images, a, b)
+        return (images[worse[-1]] + images[worse[-1] + 1]) / 2
+
+    cases = [
+        ([5, 10, 13], [60.0, 70.0, 74.0], [64.0, 68.0, 69.0]),
+        ([5, 10, 13], [66.0, 70.0, 74.0], [64.0, 68.0, 69.0]),
+        ([5, 10, 13], [60.0, 61.0, 62.0], [64.0, 68.0, 69.0]),
+        ([5, 10, 20, 40], [60.0, 66.0, 67.0, 75.0], [62.0, 64.0, 70.0, 71.0]),
+        ([5, 10, 20], [60.0, 66.0, 67.0], [62.0, 64.0, 70.0]),
+        ([2, 4, 8, 16], [50.0, 55.0, 60.0, 70.0], [52.0, 58.0, 61.0, 64.0]),
+    ]
+
+    def words(images, a, b):
+        return f"{images} images, A {a}, B {b}"
+
+    mistakes = (
+        (no_line, "between two points the curves are straight: interpolate."),
+        (first, "this is the first crossing. B may come back: take the last one."),
+        (turned, "this says from where on B is as good as A."),
+        (halfway, "the lines need not cross in the middle: weigh by the differences."),
+    )
+    on_fresh_inputs(answer, cases, truth, 1e-6, mistakes, words)
+    return "With intervals at the points, the crossing would have one, too."
+
+
+def check_7_5(answer: Any) -> str:
+    import pandas as pd
+
+    import tlseg_lite as tl
+    from tlseg_lite.comparison_summary import COLUMNS
+
+    answer = parts(answer, ("rows", "model", "verdict"))
+    rows, own = answer["rows"], answer["model"]
+    if not isinstance(rows, pd.DataFrame):
+        raise Wrong(f"'rows' is a {type(rows).__name__}; give the table of tl.comparison.run.")
+    if missing := [name for name in COLUMNS if name not in rows]:
+        raise Wrong(f"the table lacks {', '.join(missing[:3])}: give what tl.comparison.run gives.")
+    names = list(rows.model.unique())
+    if len(names) != 2:
+        raise Wrong(f"there are {len(names)} models in the rows; compare two.")
+    if not isinstance(own, str) or own not in names:
+        raise Wrong(f"your model {shown(own)} is not in the rows, which have {', '.join(names)}.")
+    if own in tl.comparison.contestants():
+        raise Wrong(f"{own!r} is one of the package's own; add a model of yours, by a new name.")
+    same = ["data", "data_version", "diet", "image_size", "recipe"]
+    if len(rows[same].drop_duplicates()) != 1:
+        raise Wrong("the rows differ in more than the model: data, diet, size or recipe.")
+    counts = [f"test_{name}" for name in COUNTS]
+    for _, row in rows.iterrows():
+        miou = ConfusionMatrix(*(int(n) for n in row[counts])).scores().miou
+        if not close(float(row.test_miou), miou, 1e-4):
+            raise Wrong(f"the MIoU of {row.model}, seed {row.seed}, is not that of its counts.")
+    complete = rows.groupby(["model", "seed"]).filter(lambda r: len(r) == r.folds.iloc[0])
+    sums = complete.groupby(["seed", "model"])[counts].sum()
+    values = {
+        key: ConfusionMatrix(*(int(n) for n in row)).scores().miou
+        for key, row in zip(sums.index, sums.to_numpy(), strict=True)
+    }
+    other = next(name for name in names if name != own)
+    seeds = [s for s in sorted(rows.seed.unique()) if {(s, own), (s, other)} <= set(values)]
+    if len(seeds) < 2:
+        raise Wrong("both models need the same two seeds or more, with all their folds: no pairs.")
+    told = choice(answer["verdict"], WORDS, "verdict")
+    mean, low, high = interval([values[s, own] - values[s, other] for s in seeds])
+    span = f"{own} minus {other}: {100 * mean:+.1f} points, "
+    span += f"95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
+    wanted = _verdict(low, high)
+    if told != wanted:
+        if wanted == "open":
+            raise Wrong(f"you compare the means only. {span}: it contains zero, so it is open.")
+        raise Wrong(f"{span}. That reads {wanted!r}, and you say {told!r}.")
+    return f"{span}, from {len(seeds)} seeds."
