@@ -142,7 +142,7 @@ def test_validation_images_are_not_changed(mini, tmp_path):
 
 
 def test_flips_act_and_act_on_image_and_mask_alike():
-    only_flips = Augment(rotate=False, brightness=0, contrast=0, saturation=0, hue=0)
+    only_flips = Augment(True, False, 0, 0, 0, 0, angle=0, zoom=1)
     mask = torch.zeros(1, 4, 6)
     mask[0, 0, 0] = 1
     sample = {"image": mask.repeat(3, 1, 1), "mask": mask, "id": "corner"}

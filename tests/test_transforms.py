@@ -138,7 +138,7 @@ def test_image_and_mask_turn_together():
     native["image"] = native["mask"].repeat(3, 1, 1)  # the picture is its own mask
     shapes = set()
     for seed in range(20):
-        plain = Augment(brightness=0, contrast=0, saturation=0, hue=0)
+        plain = Augment(brightness=0, contrast=0, saturation=0, hue=0, angle=0, zoom=1)
         changed = plain(native, torch.Generator().manual_seed(seed))
         torch.testing.assert_close(changed["image"][:1], changed["mask"], rtol=0, atol=0)
         assert changed["mask"].sum() == native["mask"].sum()
@@ -150,7 +150,7 @@ def test_all_eight_orientations_occur():
     native = sample(5, 5)
     seen = set()
     for seed in range(200):
-        plain = Augment(brightness=0, contrast=0, saturation=0, hue=0)
+        plain = Augment(brightness=0, contrast=0, saturation=0, hue=0, angle=0, zoom=1)
         changed = plain(native, torch.Generator().manual_seed(seed))
         seen.add(changed["image"].numpy().tobytes())
     assert len(seen) == 8
@@ -160,7 +160,7 @@ def test_all_eight_orientations_occur():
 @given(seed=st.integers(0, 10**6))
 def test_colour_changes_the_image_alone_and_stays_in_range(seed):
     native = sample(7, 8, seed)
-    strong = Augment(False, False, brightness=1, contrast=1, saturation=1, hue=0.5)
+    strong = Augment(False, False, 1, 1, 1, 0.5, angle=0, zoom=1)
     changed = strong(native, torch.Generator().manual_seed(seed))
     assert changed["image"].min() >= 0
     assert changed["image"].max() <= 1
@@ -170,10 +170,10 @@ def test_colour_changes_the_image_alone_and_stays_in_range(seed):
 
 def test_hue_and_saturation_leave_grey_alone_and_nothing_off_is_changed():
     grey = {"image": torch.rand(1, 5, 5).repeat(3, 1, 1), "mask": torch.zeros(1, 5, 5), "id": "g"}
-    only = Augment(False, False, brightness=0, contrast=0, saturation=1, hue=0.5)
+    only = Augment(False, False, 0, 0, 1, 0.5, angle=0, zoom=1)
     changed = only(grey, torch.Generator().manual_seed(3))
     torch.testing.assert_close(changed["image"], grey["image"], rtol=0, atol=1e-3)
-    off = Augment(False, False, 0, 0, 0, 0)
+    off = Augment(False, False, 0, 0, 0, 0, angle=0, zoom=1)
     native = sample(5, 6)
     assert torch.equal(off(native, torch.Generator())["image"], native["image"])
 
@@ -183,6 +183,60 @@ def test_impossible_settings_are_refused():
         Augment(hue=0.7)
     with pytest.raises(ValueError, match="brightness is -1"):
         Augment(brightness=-1)
+    with pytest.raises(ValueError, match="angle is 60"):
+        Augment(angle=60)
+    with pytest.raises(ValueError, match=r"zoom is 0\.5"):
+        Augment(zoom=0.5)
+
+
+def disc(height, width, radius):
+    """A picture with a white disc in its middle."""
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    inside = (y - (height - 1) / 2) ** 2 + (x - (width - 1) / 2) ** 2 < radius**2
+    mask = inside[None].float()
+    return {"image": mask.repeat(3, 1, 1), "mask": mask, "id": "disc"}
+
+
+def test_a_turn_leaves_a_disc_as_it_is_also_in_a_picture_that_is_not_square():
+    turns = Augment(False, False, 0, 0, 0, 0, angle=45, zoom=1)
+    for shape in ((64, 64), (48, 96), (96, 48)):
+        native = disc(*shape, 18)
+        for seed in range(5):
+            changed = turns(native, torch.Generator().manual_seed(seed))
+            assert (changed["mask"] != native["mask"]).float().mean() < 0.01
+            assert set(changed["mask"].unique().tolist()) == {0.0, 1.0}
+
+
+def test_a_turn_is_by_the_angle_that_was_drawn():
+    turns = Augment(False, False, 0, 0, 0, 0, angle=45, zoom=1)
+    native = disc(97, 129, 4)
+    native["mask"] = native["mask"].roll(20, 2)  # 20 pixels to the right of the middle
+    native["image"] = native["mask"].repeat(3, 1, 1)
+    angles = []
+    for seed in range(30):
+        changed = turns(native, torch.Generator().manual_seed(seed))
+        at = changed["mask"][0].nonzero().float().mean(0) - torch.tensor([48.0, 64.0])
+        assert at.norm() == pytest.approx(20, abs=0.7)  # neither nearer nor squashed
+        angles.append(torch.atan2(at[0], at[1]).rad2deg().item())
+    assert -46 < min(angles) < -25
+    assert 25 < max(angles) < 46
+
+
+def test_a_zoom_changes_areas_by_its_square_and_both_alike():
+    zooms = Augment(False, False, 0, 0, 0, 0, angle=0, zoom=1.5)
+    native = disc(160, 160, 20)
+    factors = []
+    for seed in range(40):
+        changed = zooms(native, torch.Generator().manual_seed(seed))
+        drawn = torch.rand(11, generator=torch.Generator().manual_seed(seed))[7].item()
+        factor = 1.5 ** (2 * drawn - 1)
+        factors.append(factor)
+        assert ((changed["image"][:1] > 0.5).float() != changed["mask"]).float().mean() < 0.01
+        if 0.9 < factor < 1.1:  # the whole disc stays in the picture
+            grown = changed["mask"].sum() / native["mask"].sum()
+            assert grown.item() == pytest.approx(factor**2, rel=0.03)
+    assert min(factors) < 0.75
+    assert max(factors) > 1.35
 
 
 def test_prepared_draws_by_seed_epoch_and_id_alone():

@@ -33,7 +33,7 @@ class Recipe:
         dice_weight: share of Dice in the loss, in [0, 1].
         precision: ``"no"`` (float32), ``"bf16"`` or ``"fp16"`` autocast.
         clip: the gradient's norm is cut to this; 0: never.
-        augment: flips, rotations by 90 degrees and colour changes on training images.
+        augment: flips, turns, zooms and colour changes on training images.
         keep: the weights that are left: ``"best"``, of the epoch with the best validation MIoU, or
             ``"last"``, of the last epoch. A handful of validation images chooses by luck; then the
             number of epochs is better fixed beforehand.

@@ -195,13 +195,19 @@ def _form(value) -> str:
 
 @dataclass(frozen=True)
 class Augment:
-    """Random flips, quarter turns and colour changes of a training sample at native size.
+    """Random flips, turns, zooms and colour changes of a training sample at native size.
+
+    The sample keeps its size, or has its sides exchanged; what lies beyond its border is its
+    mirror image.
 
     Attributes:
         flip: mirror left-right and top-bottom, each half of the time.
         rotate: turn by 0, 90, 180 or 270 degrees, equally often.
         brightness, contrast, saturation: factor drawn from [1 - value, 1 + value]; 0 to 1.
         hue: turn of the hue in full circles, drawn from [-value, value]; 0 to 0.5.
+        angle: turn by up to this many degrees more, to either side; 0 (off) to 45.
+        zoom: enlarge by a factor drawn (evenly in its logarithm) from [1 / zoom, zoom], around a
+            random place; 1 (off) to 4.
     """
 
     flip: bool = True
@@ -210,12 +216,17 @@ class Augment:
     contrast: float = 0.2
     saturation: float = 0.2
     hue: float = 0.02
+    angle: float = 45.0
+    zoom: float = 1.5
 
     def __post_init__(self):
-        for name, top in (("brightness", 1), ("contrast", 1), ("saturation", 1), ("hue", 0.5)):
+        limits = {"brightness": 1, "contrast": 1, "saturation": 1, "hue": 0.5, "angle": 45}
+        for name, top in limits.items():
             value = getattr(self, name)
             if not 0 <= value <= top:
                 raise ValueError(f"{name} is {value}; expected 0 (off) to {top}")
+        if not 1 <= self.zoom <= 4:
+            raise ValueError(f"zoom is {self.zoom}; expected 1 (off) to 4")
 
     def __call__(self, sample: dict, generator: torch.Generator) -> dict:
         """A changed copy; colour changes the image alone, which stays in [0, 1].
@@ -223,12 +234,14 @@ class Augment:
         All random numbers are drawn whatever the settings, so switching one change off leaves
         the others as they were.
         """
-        draws = torch.rand(7, generator=generator).tolist()
+        draws = torch.rand(11, generator=generator).tolist()
+        signed = [2 * draw - 1 for draw in draws]
         changed = dict(sample)
         for key in ("image", "mask", "dem"):
             if key in sample:
-                changed[key] = self._turned(sample[key], *draws[:3])
-        changed["image"] = self._coloured(changed["image"], *[2 * draw - 1 for draw in draws[3:]])
+                field = self._turned(sample[key], *draws[:3])
+                changed[key] = self._zoomed(field, *signed[7:], smooth=key != "mask")
+        changed["image"] = self._coloured(changed["image"], *signed[3:7])
         return changed
 
     def _turned(self, field: Tensor, across: float, down: float, turn: float) -> Tensor:
@@ -238,6 +251,26 @@ class Augment:
         if self.rotate:
             field = field.rot90(int(4 * turn), (1, 2))
         return field.contiguous()
+
+    def _zoomed(
+        self, field: Tensor, zoom: float, angle: float, right: float, down: float, smooth: bool
+    ) -> Tensor:
+        """The field seen through a turned, larger or smaller window; all numbers in -1..1."""
+        if self.zoom == 1 and self.angle == 0:
+            return field
+        height, width = field.shape[-2:]
+        scale, turn = self.zoom**-zoom, pi * self.angle * angle / 180
+        across, along = scale * cos(turn), scale * sin(turn)
+        free = abs(1 - scale)  # so far the window may move, in half sides
+        window = [
+            [across, -along * height / width, free * right],
+            [along * width / height, across, free * down],
+        ]
+        grid = F.affine_grid(torch.tensor([window]), (1, 1, height, width), align_corners=False)
+        seen = F.grid_sample(
+            field[None].float(), grid, "bilinear" if smooth else "nearest", "reflection", False
+        )
+        return seen[0].to(field.dtype)
 
     def _coloured(self, image: Tensor, bright: float, contrast: float, satur: float, hue: float):
         if self.brightness:
