@@ -42,13 +42,42 @@ def test_the_first_main_job_on_real_samples(real_data, tmp_path, capsys):
     assert (out / "predictions.png").stat().st_size > 20_000
 
 
-def test_train_on_a_full_data_set_of_the_user(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("style", "model"),
+    [
+        ("bijie", "TransLandSeg"),
+        ("landslide4sense", "TransLandSeg"),
+        ("bijie", "segformer"),
+        ("landslide4sense", "transunet"),
+    ],
+)
+def test_train_on_a_full_data_set_of_the_user(style, model, tmp_path, capsys):
     from tlseg_lite.data.export import synthesize
 
-    synthesize(tmp_path / "data", style="bijie", n=8, size=64, seed=0, progress=False)
-    arguments = ["train", "--data", "bijie", "--root", str(tmp_path / "data"), "--epochs", "1"]
-    arguments += ["--recipe", "laptop", "--weights", "random", "--quiet"]
+    size = 64 if style == "bijie" else None
+    synthesize(tmp_path / "data", style=style, n=8, size=size, seed=0, progress=False)
+    arguments = ["train", "--data", style, "--root", str(tmp_path / "data"), "--epochs", "1"]
+    arguments += ["--recipe", "laptop", "--model", model, "--weights", "random", "--quiet"]
     assert main([*arguments, "--out", str(tmp_path / "run")]) == 0
+    report = json.loads((tmp_path / "run" / "scores.json").read_text())
+    assert len(report["test_ids"]) == 1
+    assert 0 <= report["test"]["miou"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("recipe", "encoder", "size"), [("laptop", None, 256), ("paper", "paper", 1024)]
+)
+def test_the_papers_recipe_takes_the_papers_encoders(recipe, encoder, size, monkeypatch):
+    import tlseg_lite as tl
+    from tlseg_lite import cli
+
+    asked = {}
+    monkeypatch.setattr(tl, "build_baseline", lambda name, **given: asked.update(given, name=name))
+    arguments = ["train", "--data", "bijie", "--root", "x", "--model", "unet", "--out", "x"]
+    parser = cli.build_parser()
+    options = parser.parse_args([*arguments, "--recipe", recipe])
+    cli._model(options, parser, cli._recipe(options))
+    assert asked == {"name": "unet", "encoder": encoder, "image_size": size, "seed": 0}
 
 
 @pytest.mark.parametrize(
@@ -142,3 +171,18 @@ def test_as_a_module():
         [sys.executable, "-m", "tlseg_lite", "--help"], capture_output=True, text=True, check=True
     )
     assert "synthesize" in told.stdout
+
+
+def test_pretraining_has_a_seed_and_continues_with_its_own_plan(monkeypatch, tmp_path):
+    import tlseg_lite.pretraining as pretraining
+
+    asked = []
+    monkeypatch.setattr(pretraining, "pretrain", lambda out, **settings: asked.append(settings))
+    call = ["pretrain", "--out", str(tmp_path), "--minutes", "1"]
+    assert main([*call, "--seed", "3"]) == 0
+    assert main([*call, "--seed", "4", "--start", "shipped"]) == 0
+    assert main(call) == 0
+    assert asked[0]["plan"] == pretraining.Plan(seed=3)
+    assert asked[1]["plan"] == pretraining.Plan.continued(4)
+    assert asked[1]["start"].is_file()
+    assert asked[2]["plan"] is None

@@ -107,3 +107,23 @@ def test_textures_are_periodic(leaves):
 def test_errors_name_the_value(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_hard_pictures_are_partly_black_and_white_and_easy_ones_never(leaves):
+    def colourless(difficulty):
+        images = drawn(leaves, n=60, difficulty=difficulty).images
+        spread = (images.amax(1) - images.amin(1)).flatten(1)
+        return (spread.quantile(0.9, dim=1) < 0.12).float().mean().item()  # but for the grain
+
+    assert colourless(1.0) == pytest.approx(0.2, abs=0.12)
+    assert colourless(0.0) < 0.03
+
+
+def test_film_keeps_the_luma():
+    leaves = DeadLeaves(32, textures=16)
+    colours = torch.rand(50, 3, 4, 4)
+    weights = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+    for difficulty in (0.0, 1.0):
+        seen = leaves._film(colours, difficulty)
+        torch.testing.assert_close((seen * weights).sum(1), (colours * weights).sum(1))
+    torch.testing.assert_close(leaves._film(colours, 0.0), colours)

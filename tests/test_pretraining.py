@@ -294,6 +294,34 @@ def test_run_can_start_from_given_weights(tmp_path):
         torch.testing.assert_close(got[key], value.float(), msg=key)
 
 
+def test_the_quality_head_learns_which_mask_is_best():
+    """Of two predictions with the same squared error, the one in the right order costs less."""
+    target = torch.zeros(1, 16, 16)
+    target[:, 4:12, 4:12] = 1
+    off = target.roll(3, 2)
+    masks = (torch.stack([target, target, off, off], 1) * 2 - 1) * 10.0
+    true = objective.soft_iou(masks, target)
+    both = torch.stack([target, target], 1)
+
+    def loss(error):
+        decoded = objective.Decoded(masks, true + torch.tensor([[0.0, *error]]), masks)
+        return objective.prompt_loss(decoded, both, quality=8.0).item()
+
+    assert loss((0.3, 0.0, 0.0)) < loss((-0.3, 0.0, 0.0))
+    quiet = objective.Decoded(masks, true, masks)
+    without = objective.prompt_loss(quiet, both, quality=0.0).item()
+    expected = -(true[:, 1:] * 10).softmax(1) * (true[:, 1:] * 10).log_softmax(1)
+    assert loss((0.0, 0.0, 0.0)) - without == pytest.approx(0.24 * expected.sum().item(), rel=1e-4)
+
+
+def test_the_plan_to_continue_has_no_phase_without_prompts():
+    plan = Plan.continued(seed=7)
+    assert (plan.dense, plan.reading, plan.seed) == (0.0, 0.0, 7)
+    assert plan.rate < Plan().rate
+    assert plan.difficulty(0.02) == 1.0
+    assert plan.schedule(0.02) > 0.99
+
+
 def _two_gradients(rank, out, meeting):
     """In each of two processes: a gradient of its own, one that only the first has, one of none."""
     torch.set_num_threads(1)

@@ -166,6 +166,7 @@ def _add_pretrain(commands) -> None:
     p.add_argument(
         "--processes", type=_whole(1), default=1, help="side by side on a CPU, a core each"
     )
+    p.add_argument("--seed", type=_whole(0), help="of weights and pictures")
     p.set_defaults(action=pretrain)
 
 
@@ -216,7 +217,8 @@ def _model(options: argparse.Namespace, parser: argparse.ArgumentParser, recipe)
 
     size = tl.sam.variant(recipe.sam).image_size
     if options.model in BASELINES:
-        return tl.build_baseline(options.model, image_size=size, seed=recipe.seed)
+        encoder = "paper" if options.recipe == "paper" else None
+        return tl.build_baseline(options.model, encoder=encoder, image_size=size, seed=recipe.seed)
     if options.model not in tl.DESIGNS:
         parser.error(
             f"argument --model: unknown model {options.model!r} "
@@ -342,15 +344,19 @@ def synthesize(options: argparse.Namespace, parser: argparse.ArgumentParser) -> 
 
 def pretrain(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Train sam_mini on pictures that are made on the way."""
+    from tlseg_lite.pretraining import Plan
     from tlseg_lite.pretraining import pretrain as run
 
-    start = options.start
+    start, plan = options.start, None
+    if options.seed is not None:
+        plan = Plan(seed=options.seed) if start is None else Plan.continued(options.seed)
     if start is not None and str(start) == "shipped":
         from tlseg_lite.sam import MINI_WEIGHTS as start
     run(
         options.out,
         minutes=options.minutes,
         start=start,
+        plan=plan,
         processes=options.processes,
         resume=True,
     )

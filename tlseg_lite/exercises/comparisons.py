@@ -93,7 +93,7 @@ def check_7_2(answer: Any) -> str:
 
     answer = parts(answer, ("predicted", "share", "adapters", "everything", "ratio"))
     predicted = number(answer["predicted"], "predicted")
-    counts = tl.budget("sam_mini", tl.DESIGNS["TransLandSeg"])
+    counts = tl.model.budget("sam_mini", tl.DESIGNS["TransLandSeg"])
     share = counts.trainable / counts.total
     near(
         answer["share"],

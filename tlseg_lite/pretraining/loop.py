@@ -69,7 +69,7 @@ def pretrain(
         resume: go on from ``state.pt`` if it is there; else the folder must not hold one.
         start: weights to begin a new run with, such as the shipped ones; its dense phase is then
             skipped (unless `plan` says otherwise).
-        plan: the settings; None: the defaults.
+        plan: the settings; None: the defaults, or `Plan.continued` with `start`.
         save_every, evaluate_every: in minutes.
         workers: processes that make pictures, for each that trains; None: one beside a single
             process on a CPU, else none (it makes its own).
@@ -92,9 +92,7 @@ def pretrain(
             f"{out} holds a pre-training already; pass resume=True or another folder"
         )
     out.mkdir(parents=True, exist_ok=True)
-    plan = plan or (
-        Plan() if start is None else Plan(dense=0.0, reading=0.0, harder=0.01, balanced=0.01)
-    )
+    plan = plan or (Plan() if start is None else Plan.continued())
     if device is None:
         device = "cuda" if torch.cuda.is_available() and processes == 1 else "cpu"
     if processes < 1 or (processes > 1 and device != "cpu"):
