@@ -1,9 +1,9 @@
 """TransLandSeg and the models it is compared with, trained under one protocol.
 
 The same images, splits, augmentation, loss, epochs and seeds for every model; the epoch is chosen
-on validation, the test images are looked at once. A row of the CSV file is a finished run. What a
-model learns from is its *diet*: real images only, generated scenes only, or generated scenes first
-and real images then.
+on validation, or with a handful of validation images the last one is kept (`Recipe.keep`); the test
+images are looked at once. A row of the CSV file is a finished run. What a model learns from is its
+*diet*: real images only, generated scenes only, or generated scenes first and real images then.
 """
 
 from __future__ import annotations
