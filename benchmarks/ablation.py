@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="laptop")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--learning-rate", type=float)
-    parser.add_argument("--keep", choices=("best", "last"), help="which epoch's weights are tested")
+    parser.add_argument("--keep", choices=tl.recipes.KEPT, help="which epoch's weights are tested")
     parser.add_argument("--val", type=float, help="share of the real images that validates")
     parser.add_argument("--precision", help="bf16 where the processor knows it")
     parser.add_argument("--image-size", type=int, help="side of SAM's input instead of its own")

@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20, help="on the real images")
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument(
-        "--keep", default="last", choices=("best", "last"), help="epoch kept on the real images"
+        "--keep", default="last", choices=tl.recipes.KEPT, help="epoch kept on the real images"
     )
     parser.add_argument(
         "--val", type=float, default=0.1, help="share of the real images that validates"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlseg_lite.ablation_data import FoldSplits, Holdout, Splits, SyntheticSplits, ids_in_words
-from tlseg_lite.comparison_summary import COLUMNS, COUNTS, SCORES, read, summary
+from tlseg_lite.comparison_summary import COLUMNS, COUNTS, SCORES, pooled, read, summary
 from tlseg_lite.contestants import Contestant, contestants, prompted_mask
 from tlseg_lite.metrics import confusion
 from tlseg_lite.provenance import provenance
@@ -34,6 +34,7 @@ __all__ = [
     "Contestant",
     "Holdout",
     "contestants",
+    "pooled",
     "prompted",
     "read",
     "run",

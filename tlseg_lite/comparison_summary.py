@@ -40,6 +40,22 @@ def read(path: str | Path) -> pd.DataFrame:
     return frame
 
 
+def pooled(runs: pd.DataFrame, score: str = "miou") -> dict[int, float]:
+    """A score of one model for each seed, as a fraction; a seed with missing folds is left out.
+
+    Args:
+        runs: rows of `read` of one model and setting; the pixels of all folds of a seed are
+            counted together.
+        score: a field of `Scores`.
+    """
+    counts = [f"test_{name}" for name in COUNTS]
+    return {
+        int(seed): getattr(ConfusionMatrix(*(int(v) for v in folds[counts].sum())).scores(), score)
+        for seed, folds in runs.groupby("seed")
+        if len(folds) == folds.folds.iloc[0]
+    }
+
+
 def summary(frame: pd.DataFrame, *, score: str = "miou", confidence: float = 0.95) -> pd.DataFrame:
     """A row for each dataset, diet and model, best first.
 
@@ -56,16 +72,11 @@ def summary(frame: pd.DataFrame, *, score: str = "miou", confidence: float = 0.9
     """
     import pandas as pd
 
-    counts = [f"test_{name}" for name in COUNTS]
     group = ["data", "data_version", "diet", "model", "weights", "backbone", "recipe"]
     found = []
     for key, runs in frame.groupby(group, sort=False):
         about = dict(zip(group, key, strict=True))
-        values = []
-        for _, folds in runs.groupby("seed"):
-            if len(folds) == folds.folds.iloc[0]:
-                matrix = ConfusionMatrix(*(int(v) for v in folds[counts].sum()))
-                values.append(getattr(matrix.scores(), score))
+        values = list(pooled(runs, score).values())
         if not values:
             continue
         mean, low, high = interval(values, confidence)

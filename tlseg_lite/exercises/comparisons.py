@@ -269,7 +269,7 @@ def check_7_5(answer: Any) -> str:
     import pandas as pd
 
     import tlseg_lite as tl
-    from tlseg_lite.comparison_summary import COLUMNS
+    from tlseg_lite.comparison_summary import COLUMNS, pooled
 
     answer = parts(answer, ("rows", "model", "verdict"))
     rows, own = answer["rows"], answer["model"]
@@ -292,18 +292,13 @@ def check_7_5(answer: Any) -> str:
         miou = ConfusionMatrix(*(int(n) for n in row[counts])).scores().miou
         if not close(float(row.test_miou), miou, 1e-4):
             raise Wrong(f"the MIoU of {row.model}, seed {row.seed}, is not that of its counts.")
-    complete = rows.groupby(["model", "seed"]).filter(lambda r: len(r) == r.folds.iloc[0])
-    sums = complete.groupby(["seed", "model"])[counts].sum()
-    values = {
-        key: ConfusionMatrix(*(int(n) for n in row)).scores().miou
-        for key, row in zip(sums.index, sums.to_numpy(), strict=True)
-    }
     other = next(name for name in names if name != own)
-    seeds = [s for s in sorted(rows.seed.unique()) if {(s, own), (s, other)} <= set(values)]
+    mine, theirs = (pooled(rows[rows.model == name]) for name in (own, other))
+    seeds = sorted(mine.keys() & theirs.keys())
     if len(seeds) < 2:
         raise Wrong("both models need the same two seeds or more, with all their folds: no pairs.")
     told = choice(answer["verdict"], WORDS, "verdict")
-    mean, low, high = interval([values[s, own] - values[s, other] for s in seeds])
+    mean, low, high = interval([mine[s] - theirs[s] for s in seeds])
     span = f"{own} minus {other}: {100 * mean:+.1f} points, "
     span += f"95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
     wanted = _verdict(low, high)
