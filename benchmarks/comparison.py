@@ -38,6 +38,9 @@ def main() -> None:
     parser.add_argument(
         "--val", type=float, default=0.1, help="share of the real images that validates"
     )
+    parser.add_argument(
+        "--blend", type=float, default=0.5, help="scenes, then real: share of the latter's weights"
+    )
     parser.add_argument("--precision", default="no", help="bf16 where the processor knows it")
     parser.add_argument("--image-size", type=int, default=256)
     parser.add_argument("--minutes", type=float, help="start no further run after this time")
@@ -70,6 +73,7 @@ def main() -> None:
             first=first,
             scenes=SyntheticSplits(options.scenes, 40, 1, size=None, style=name),
             image_size=options.image_size,
+            blend=options.blend,
             minutes=options.minutes,
             masks=options.out.with_suffix(".npz"),
         )

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from tlseg_lite.data import confusers, landcover, slides, terrain
 from tlseg_lite.data.export import synthesize
@@ -304,6 +305,33 @@ def test_a_slide_covers_about_the_area_asked_for():
     assert slides.body(far, (128, 128)) is None
 
 
+@pytest.mark.parametrize("corners", [2.0, 3.0, 6.0])
+def test_angular_outlines_have_the_area_of_round_ones(corners):
+    path = np.stack([np.full(4, 64.0), 64 + 1e-3 * np.arange(4)], 1)
+    slide = slides.Slide(path, np.full(4, 30.0), "slump", 0.0, 1.0, corners, 0.4)
+    _, q, _, _ = slides.body(slide, (128, 128))
+    assert (q < 1).sum() == pytest.approx(np.pi * 30**2, rel=0.02)
+    rows = np.flatnonzero((q < 1).any(1))
+    assert (np.ptp(rows) > 62) == (corners > 3)  # corners stick out
+
+
+def test_a_new_road_keeps_off_the_slides_that_are_there():
+    def scene(label):
+        ground = _ground(seed=8)
+        ground.label[:] = label
+        before = ground.colour.copy()
+        for k in range(6):
+            confusers.road(np.random.default_rng(k), ground)
+        return np.abs(ground.colour - before).max(0)
+
+    y, x = np.mgrid[: _ground(seed=8).shape[0], : _ground(seed=8).shape[1]]
+    middle = np.hypot(y - y.mean(), x - x.mean()) < 0.15 * len(y)
+    changed = scene(middle)
+    assert changed[ndimage.binary_erosion(middle, iterations=4)].max() < 0.02
+    assert (changed > 0.05).mean() > 0.03  # and yet there are roads
+    assert (scene(False) > 0.05).mean() > 0.03
+
+
 def test_old_slides_are_greener_than_fresh_ones():
     openness = {}
     for age in (0.0, 0.9):
@@ -315,7 +343,7 @@ def test_old_slides_are_greener_than_fresh_ones():
         slide = slides.Slide(path, np.full(24, 0.15 * h), "slump", age, 0.5)
         slides.apply(np.random.default_rng(0), ground, slide)
         openness[age] = float(ground.bare[ground.label].mean())
-    assert openness[0.0] > 0.8
+    assert openness[0.0] > 0.75  # mappers draw generously: some of it lies beside the slide
     assert openness[0.9] < 0.6 * openness[0.0]
 
 

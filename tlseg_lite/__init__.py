@@ -24,6 +24,7 @@ _NAMES = {
     "evaluate": "evaluation",
     "predict": "evaluation",
     "preflight": "probing",
+    "blend": "blending",
     "build_baseline": "baselines",
 }
 _MODULES = [
@@ -32,6 +33,7 @@ _MODULES = [
     "attention",
     "audit",
     "baselines",
+    "blending",
     "boundary",
     "calibration",
     "checkpoints",

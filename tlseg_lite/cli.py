@@ -68,6 +68,13 @@ def _positive(text: str) -> float:
     return value
 
 
+def _share(text: str) -> float:
+    value = _positive(text)
+    if value >= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, choices=SOURCES, help="where the images are from")
     parser.add_argument("--root", type=Path, help="folder of the full bijie or landslide4sense")
@@ -82,9 +89,18 @@ def _add_train(commands) -> None:
     p = commands.add_parser("train", help="train a model and report it on held-out images")
     _add_data(p)
     p.add_argument("--recipe", choices=RECIPES, default="for_this_machine")
-    p.add_argument("--model", default="TransLandSeg", help="a design of the papers or a baseline")
+    p.add_argument(
+        "--model", help="a design of the papers or a baseline (default TransLandSeg, or --start's)"
+    )
     p.add_argument("--sam", help="SAM variant instead of the recipe's")
     p.add_argument("--weights", help="the SAM's weights file, or 'random'")
+    p.add_argument("--start", type=Path, help="a best.safetensors to go on from, as another run's")
+    p.add_argument(
+        "--blend",
+        type=_share,
+        help="leave weights between --start's (0) and the trained ones (1), "
+        "in blended.safetensors; the test is of these",
+    )
     p.add_argument("--epochs", type=_whole(1))
     p.add_argument("--batch-size", type=_whole(1))
     p.add_argument("--learning-rate", type=_positive)
@@ -239,8 +255,19 @@ def train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         parser.error(f"argument --sam: unknown variant {options.sam!r} (choose from {choices})")
     main_process = os.environ.get("RANK", "0") == "0"  # set by `accelerate launch`
     recipe = _recipe(options)
-    dataset = _dataset(options, parser, tl.sam.variant(recipe.sam).image_size)
-    model = _model(options, parser, recipe)
+    if options.start is None:
+        dataset = _dataset(options, parser, tl.sam.variant(recipe.sam).image_size)
+        name = options.model = options.model or "TransLandSeg"
+        if options.blend is not None:
+            parser.error("--blend goes with --start: it mixes the trained weights with those")
+        model = _model(options, parser, recipe)
+    else:
+        name = f"as in {options.start}"
+        if options.model is not None or options.weights is not None or options.sam is not None:
+            parser.error("--start brings its model along: leave out --model, --sam and --weights")
+        model = tl.model.load_model(options.start)
+        dataset = _dataset(options, parser, model.image_size)
+    start = {key: value.clone() for key, value in model.trained_state().items()}
     parts = tl.data.split(dataset, (0.7, 0.15, 0.15), seed=options.seed)
     told = tl.preflight(model, parts[0], recipe)  # all processes take the same steps
     if main_process:
@@ -248,7 +275,7 @@ def train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
             f"images     {dataset.source}: {', '.join(str(len(p)) for p in parts)} for training, "
             "validation, test"
         )
-        print(f"model      {options.model}: {tl.count_parameters(model)}")
+        print(f"model      {name}: {tl.count_parameters(model)}")
         if recipe.why:
             print(f"chosen     {recipe.why}")
         print(told, flush=True)
@@ -263,11 +290,15 @@ def train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     )
     if not main_process:
         return
+    if options.blend is not None:
+        tl.blend(model, start, options.blend).save(options.out / "blended.safetensors")
     scores = tl.evaluate(model, parts[2])
     report = {
         "data": dataset.source,
         "test_ids": parts[2].ids,
-        "model": options.model,
+        "model": name,
+        "start": options.start and str(options.start),
+        "blend": options.blend,
         "recipe": recipe.as_dict(),
         "how": told.recipe.how(),
         "best_epoch": run.best_epoch,
@@ -283,8 +314,9 @@ def train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         f"on the {len(parts[2])} test images:\n{scores}"
     )
     print(
-        f"written    {options.out}: best.safetensors, history.csv, curve.png, predictions.png, "
-        "scores.json"
+        f"written    {options.out}: best.safetensors, "
+        f"{'blended.safetensors, ' if options.blend is not None else ''}history.csv, curve.png, "
+        "predictions.png, scores.json"
     )
 
 

@@ -58,6 +58,7 @@ def run(
     first: Recipe | None = None,
     scenes: SyntheticSplits | None = None,
     image_size: int = 256,
+    blend: float = 0.5,
     minutes: float | None = None,
     masks: str | Path | None = None,
     report: Callable[[str], None] | None = print,
@@ -79,6 +80,8 @@ def run(
         scenes: the generated scenes; None: 600 for training, 40 for validation, in the style of
             the real ones.
         image_size: side of the models' input.
+        blend: after scenes and real images: share of the weights after both, the rest being those
+            after the scenes alone (`tlseg_lite.blend`).
         minutes: start no further run after this time; call again to go on.
         masks: a file for the first seed's predicted masks, as `tlseg_lite.mask_store` keeps them,
             by (data, model, diet, image id).
@@ -109,7 +112,9 @@ def run(
             for name, model in models.items():
                 for diet in diets:
                     for fold in range(1 if diet == "synthetic" else data.folds):
-                        job = _Job(name, model, diet, seed, fold, data, scenes, recipe, first)
+                        job = _Job(
+                            name, model, diet, seed, fold, data, scenes, recipe, first, blend
+                        )
                         about = job.about(image_size)
                         if _key(about) in done:
                             continue
@@ -136,6 +141,7 @@ class _Job:
     scenes: SyntheticSplits
     recipe: Recipe
     first: Recipe
+    blend: float
 
     def about(self, image_size: int) -> dict[str, Any]:
         """What identifies the run."""
@@ -145,6 +151,8 @@ class _Job:
             settings["real"] = _settings(self.recipe)
         if self.diet.startswith("synthetic"):
             settings["scenes"] = _settings(self.first) | {"scenes": self.scenes.numbers[0]}
+            if self.diet != "synthetic":
+                settings["blend"] = self.blend
             version += "+" + self.scenes.version
         return {
             "data": self.data.name,
@@ -186,10 +194,13 @@ class _Job:
             if limit:
                 train = Subset(train, list(range(min(limit, len(train)))))
             recipe = self._recipe(self.recipe)
+            start = {key: value.clone() for key, value in model.trained_state().items()}
             done = tl.fit(model, train, val, recipe, self._folder(folder), progress=False)
             seconds += float(done.history.seconds.sum())
             count += len(train)
             history, best, ids = done.history, done.best_epoch, test.ids
+            if self.diet == "synthetic+real":
+                tl.blend(model, start, self.blend)
         scores = tl.evaluate(model, test, batch_size=self.recipe.batch_size)
         if masks is not None:
             self._keep(model, test, masks)

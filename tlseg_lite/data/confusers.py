@@ -34,16 +34,42 @@ def _curve(
     return line / (np.hypot(gx, gy) + np.float32(2e-4)), along
 
 
+def _around_slides(
+    rng: np.random.Generator, ground: Ground, half: float, follow: float, winding: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """A line (see `_curve`) that keeps off the slides that are there, and often skirts one.
+
+    Of some tries the one whose road covers least of them counts; among those that cover next to
+    nothing, the nearest in half of the cases.
+    """
+    best, least = _curve(rng, ground, follow, winding), np.inf
+    if not ground.label.any():
+        return best
+    skirts = rng.random() < 0.5
+    line = best
+    for _ in range(4):
+        near = np.abs(line[0])[ground.label]
+        buried = float((near < half + 1).mean())
+        gap = max(float(near.min()) - half, 0.0) / max(ground.shape)
+        miss = 10 * max(buried - 0.03, 0.0) + (gap if skirts else 0.0)
+        if miss < least:
+            best, least = line, miss
+        if miss < 0.02:
+            break
+        line = _curve(rng, ground, follow, winding)
+    return best
+
+
 def road(rng: np.random.Generator, ground: Ground) -> None:
     """A track, a road or a highway, sometimes with a bare cutting on its uphill side."""
     gsd = ground.gsd
     kind = rng.choice(3, p=[0.5, 0.35, 0.15])
     metres = (rng.uniform(2, 5), rng.uniform(5, 9), rng.uniform(11, 20))[kind]
     half = 0.5 * metres / gsd
-    distance, along = _curve(
-        rng, ground, (rng.choice([0.0, 0.3, 0.7]), 0.0, 0.0)[kind], (0.14, 0.09, 0.03)[kind]
-    )
+    follow, winding = (rng.choice([0.0, 0.3, 0.7]), 0.0, 0.0)[kind], (0.14, 0.09, 0.03)[kind]
+    distance, along = _around_slides(rng, ground, half, follow, winding)
     near = np.abs(distance)
+    free = np.float32(1) - ndimage.gaussian_filter(ground.label.astype(np.float32), 0.7)
     rough = noise(rng, ground.shape, 0.8, longest=20, shortest=1.5)
     if rng.random() < 0.5:  # cutting
         side = rng.choice([-1, 1])
@@ -51,12 +77,12 @@ def road(rng: np.random.Generator, ground: Ground) -> None:
             smooth_noise(rng, ground.shape, max(12, 40 / gsd)), -0.3, 1.3
         )
         cut = smoothstep(side * distance / (width + 1e-3), 1.05, 0.9) * (side * distance > -half)
-        cut = cut * smoothstep(width, half + 0.6, half + 1.6)
+        cut = free * cut * smoothstep(width, half + 0.6, half + 1.6)
         ground.paint(0.9 * cut, "soil" if rng.random() < 0.6 else "soil2", 1 + 0.12 * rough)
         ground.standing *= 1 - cut
         ground.bare = np.maximum(ground.bare, cut)
     edge = 0.6 if gsd < 3 else 0.8
-    body = smoothstep(near, half + edge, max(half - edge, 0.0)) * min(1.0, 2.2 * half)
+    body = free * smoothstep(near, half + edge, max(half - edge, 0.0)) * min(1.0, 2.2 * half)
     surface = ("soil2", "concrete", "asphalt")[kind]
     if kind == 0 and rng.random() < 0.5:
         surface = "soil_pale"
@@ -64,12 +90,12 @@ def road(rng: np.random.Generator, ground: Ground) -> None:
     if kind == 2 and gsd < 3:
         for offset in (-0.55, 0.0, 0.55):
             dashed = (np.sin(along * np.float32(0.9 / gsd)) > -0.2) if offset == 0 else 1.0
-            mark = smoothstep(np.abs(distance - offset * 1.4 * half), 0.9, 0.2) * dashed
+            mark = free * smoothstep(np.abs(distance - offset * 1.4 * half), 0.9, 0.2) * dashed
             ground.paint(0.45 * mark, "concrete")
     if gsd < 3:
-        clear = smoothstep(near, half + 2, half + 0.5)
+        clear = free * smoothstep(near, half + 2, half + 0.5)
         ground.standing *= 1 - clear
-        shoulder = smoothstep(np.abs(near - half - 1), 1.2, 0.2) * rng.uniform(0, 0.5)
+        shoulder = free * smoothstep(np.abs(near - half - 1), 1.2, 0.2) * rng.uniform(0, 0.5)
         ground.paint(shoulder * smoothstep(rough, -0.5, 0.5), "straw")
     ground.bare = np.maximum(ground.bare, body)
     ground.layers["roads"] = np.maximum(ground.layers.get("roads", 0), body)

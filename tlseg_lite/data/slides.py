@@ -16,6 +16,8 @@ from scipy import ndimage
 from tlseg_lite.data.ground import Ground
 from tlseg_lite.data.terrain import noise, resize, smooth_noise, smoothstep
 
+_AREA = {3.0: 1.1247, 6.0: 1.2261}  # of a superellipse with this exponent, in circles
+
 KINDS = ("slump", "debris slide", "flow", "rock slide")
 
 
@@ -28,6 +30,8 @@ class Slide:
     kind: str
     age: float  # 0 this season .. 1 healed over
     depth: float  # metres
+    corners: float = 2.0  # exponent of the outline's superellipses: 2 round, larger angular
+    turn: float = 0.0  # radians, how these are turned
 
 
 def width_profile(kind: str, t: np.ndarray) -> np.ndarray:
@@ -108,14 +112,18 @@ def make_slide(
     if ground.gsd >= 3:
         half = np.maximum(half, 0.9)  # a pixel or two: nobody maps anything thinner
     depth = float(np.clip(0.06 * np.sqrt(area) * ground.gsd * np.exp(rng.normal(0, 0.4)), 0.3, 25))
-    return Slide(path, half, kind, float(age), depth)
+    corners = float(rng.choice([2.0, 3.0, 6.0]))  # mappers' outlines are rounded or angular
+    down = path[-1] - path[0]
+    turn = float(np.arctan2(*down) + rng.normal(0, 0.35))
+    return Slide(path, half, kind, float(age), depth, corners, turn)
 
 
 def body(slide: Slide, shape: tuple[int, int], margin: float = 1.7) -> tuple | None:
     """Coordinates in and around a slide: (box, q, s, across), or None outside the picture.
 
     q is 0 on the path and 1 on the ideal outline, s runs from 0 (head) to 1 (toe), across from
-    -1 to 1 over the width; each float32 on the box's pixels. The body is a union of discs.
+    -1 to 1 over the width; each float32 on the box's pixels. The body is a union of discs, or of
+    squares with rounded corners.
     """
     reach = margin * slide.half_width.max() + 3
     low = np.floor(slide.path.min(0) - reach).astype(int)
@@ -131,7 +139,13 @@ def body(slide: Slide, shape: tuple[int, int], margin: float = 1.7) -> tuple | N
     x = low[1] + (np.arange(coarse[1]) + 0.5) * size[1] / coarse[1] - 0.5
     dy = y[:, None, None] - slide.path[:, 0]
     dx = x[None, :, None] - slide.path[:, 1]
-    q2 = (dy * dy + dx * dx) / slide.half_width**2
+    if slide.corners == 2:
+        q2 = (dy * dy + dx * dx) / slide.half_width**2
+    else:  # superellipses of the same area
+        cos, sin = np.cos(slide.turn), np.sin(slide.turn)
+        p = slide.corners
+        u, v = np.abs(cos * dx + sin * dy), np.abs(cos * dy - sin * dx)
+        q2 = ((u**p + v**p) ** (2 / p)) * _AREA[p] / slide.half_width**2
     nearest = q2.argmin(-1)
     q = np.sqrt(np.take_along_axis(q2, nearest[..., None], -1)[..., 0])
     tangent = np.gradient(slide.path, axis=0)
@@ -160,15 +174,19 @@ def apply(rng: np.random.Generator, ground: Ground, slide: Slide, fresh: bool = 
     edge = smooth_noise(rng, shape, max(3.0, 1.4 * radius)) if radius > 1.5 else 0.0
     wavy = rng.uniform(0.10, 0.28) if fine_scale else rng.uniform(0.15, 0.4)
     outline = q + np.float32(wavy) * edge
+    if fine_scale:
+        outline += np.float32(rng.uniform(0.0, 0.25)) * smooth_noise(rng, shape, 3 * radius)
     rough = noise(rng, shape, 0.9, longest=max(6.0, 2 * radius), shortest=1.3)
     blotch = noise(rng, shape, 1.8, longest=max(8.0, 1.5 * radius), shortest=2.0)
     softness = np.float32(np.clip(0.8 / max(radius, 1), 0.06, 0.5))
     ragged = outline + np.float32(rng.uniform(0.03, 0.14)) * rough
     inside = smoothstep(ragged, 1 + softness, 1 - softness)
 
-    # plants return: from the sides and the toe first, in patches; the head stays open longest
+    # plants return: from the sides and the toe first, in patches; the head stays open longest. Some
+    # slides keep a bright scar above a body that is green again, and the mapper draws both.
     age = slide.age + rng.uniform(-0.1, 0.1)
-    shelter = 0.55 * q + 0.35 * s + 0.55 * blotch
+    below = np.float32(rng.uniform(1.2, 2.8) if fine_scale and rng.random() < 0.5 else 0.35)
+    shelter = 0.55 * q + below * (s - 0.5) + 0.175 + 0.55 * blotch
     healed = smoothstep(shelter + 2.6 * (age - 0.55), 0.05, 0.75) if age > 0.12 else 0.0 * q
     scattered = smoothstep(rough + 1.2 * blotch, 1.6 - age, 2.3 - age)
     green = np.maximum(0.95 * healed, 0.7 * scattered)
@@ -195,7 +213,7 @@ def apply(rng: np.random.Generator, ground: Ground, slide: Slide, fresh: bool = 
     blocky = np.float32(rng.uniform(0.02, 0.14))
     texture = 1 + streaky * streak * (1.1 - deposit) + blocky * rough * (0.5 + deposit)
     texture += np.float32(rng.uniform(0.02, 0.10)) * blotch
-    tone = np.float32(np.exp(rng.normal(0.17 if fine_scale else 0.34, 0.2) - 0.25 * slide.age))
+    tone = np.float32(np.exp(rng.normal(0.22 if fine_scale else 0.34, 0.2) - 0.25 * slide.age))
     head = np.float32(1 + rng.normal(0.05, 0.10)) * scar + (1 - scar)
     toe = np.float32(1 + rng.normal(-0.04, 0.10)) * deposit + (1 - deposit)
     texture = np.clip(texture * tone * head * toe, 0.3, 1.7)
@@ -204,6 +222,8 @@ def apply(rng: np.random.Generator, ground: Ground, slide: Slide, fresh: bool = 
     soil = ground.palette["soil"] * np.exp(rng.normal(0, 0.07, ground.palette["soil"].shape))
     low = rng.choice(np.array(["soil", "soil2", "soil2", "gravel", "rock"]))
     cover = np.float32(rng.uniform(0.8, 1.0))
+    if fine_scale and rng.random() < 0.2:  # thin debris or thin grass: what was there shows through
+        cover = np.float32(rng.uniform(0.45, 0.8))
     ground.paint(cover * inside, soil, texture, box)
     ground.paint(cover * inside * deposit * rng.uniform(0.2, 0.9), low, texture, box)
     ground.paint(inside * green, "grass", 0.9 + 0.12 * rough, box)
@@ -214,4 +234,5 @@ def apply(rng: np.random.Generator, ground: Ground, slide: Slide, fresh: bool = 
         ground.standing[box] += inside * (blocks * (1 - green) + bushes)
     ground.bare[box] = np.maximum(ground.bare[box] * (1 - inside), open_ground)
     if fresh:
-        ground.label[box] |= outline < 1.04
+        generous = rng.uniform(1.0, 1.18) if fine_scale else 1.04  # mappers draw around the body
+        ground.label[box] |= outline < np.float32(generous)

@@ -78,9 +78,9 @@ def _plan_bijie(
     rng: np.random.Generator, ground: Ground, light: rendering.Light
 ) -> list[tuple[slides.Slide, bool]]:
     """Mostly one slide near the middle, as crops around an inventory's slides have it."""
-    count = rng.choice(4, p=[0.06, 0.76, 0.13, 0.05])
+    count = rng.choice(4, p=[0.05, 0.86, 0.07, 0.02])
     pixels = ground.shape[0] * ground.shape[1]
-    share = float(np.clip(np.exp(rng.normal(np.log(0.088), 0.58)), 0.015, 0.42))
+    share = float(np.clip(np.exp(rng.normal(np.log(0.078), 0.58)), 0.015, 0.42))
     plan = []
     for k in range(count):
         part = share if k == 0 else share * rng.uniform(0.08, 0.5)
@@ -88,7 +88,7 @@ def _plan_bijie(
         spread = 0.09 if k == 0 else 0.3
         middle = (0.5 + rng.normal(0, spread, 2)) * ground.shape
         head = _head_near(rng, ground, middle, 0.55 * np.sqrt(1.8 * area))
-        age = float(rng.beta(0.8, 2.8))
+        age = float(rng.beta(0.9, 2.2))
         plan.append((slides.make_slide(rng, ground, head, area, age), True))
     return plan
 
@@ -98,7 +98,7 @@ def _head_near(
 ) -> int:
     """A start cell whose way down passes near ``middle`` after ``half_length`` pixels."""
     n = ground.land.height.size
-    start = rng.integers(0, n, 160)
+    start = np.arange(n)
     per_cell = ground.land.cell / ground.gsd
     steps = max(1, round(half_length / (1.15 * per_cell)))
     ways = ground.land.path(start, steps)
@@ -156,7 +156,7 @@ def _people_and_rivers(rng: np.random.Generator, ground: Ground, style: str, lat
         "worn_patch": (0.48, 0.3),
         "river": (0.12, 0.5),
         "pond": (0.06, 0.05),
-        "bare_field": (0.42, 0.3),
+        "bare_field": (0.36, 0.3),
         "quarry": (0.15, 0.12),
         "road": (0.50, 0.45),
         "buildings": (0.28, 0.2),
