@@ -253,3 +253,34 @@ def test_preflight_counts_waiting_for_loaders():
     assert replace(told, loading=0.5).waiting == pytest.approx(1.0)
     assert replace(told, loading=0.5, processes=2).waiting == 0
     assert "3.1 GB at most" in str(told)
+
+
+class Pointwise(torch.nn.Module):
+    """Logits that depend on each pixel's colour, and with `slope` on its column."""
+
+    def __init__(self, slope=0.0):
+        super().__init__()
+        self.image_size, self.slope = 32, torch.nn.Parameter(torch.tensor(slope))
+
+    def forward(self, images):
+        columns = torch.linspace(-1, 1, images.shape[-1], device=images.device)
+        return images[:, :1] - 0.5 + self.slope * columns
+
+
+def test_eight_views_cancel_what_depends_on_the_direction():
+    image = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0))
+    plain = tl.predict(Pointwise(), image)
+    assert (plain - (image[:1] - 0.5)).abs().max() < 1e-6
+    assert (tl.predict(Pointwise(), image, views=8) - plain).abs().max() < 1e-6
+    assert (tl.predict(Pointwise(3.0), image) - plain).abs().max() > 1
+    assert (tl.predict(Pointwise(3.0), image, views=8) - plain).abs().max() < 1e-5
+
+
+def test_eight_views_of_pictures_that_are_not_square():
+    image = torch.rand(3, 20, 32, generator=torch.Generator().manual_seed(0))
+    sample = {"image": image, "mask": (image[:1] > 0.5).float(), "id": "a"}
+    assert tl.predict(Pointwise(2.0), image, views=8).shape == (1, 20, 32)
+    assert tl.evaluate(Pointwise(), [sample], views=8).miou == 1
+    assert tl.evaluate(Pointwise(3.0), [sample]).miou < 0.8
+    with pytest.raises(ValueError, match="views is 4; expected 1, or 8"):
+        tl.evaluate(Pointwise(), [sample], views=4)

@@ -24,6 +24,7 @@ def evaluate(
     dataset: Dataset,
     *,
     batch_size: int = 4,
+    views: int = 1,
     progress: bool = False,
 ) -> Scores:
     """Scores of `model` on all images of `dataset`, counted once at their native resolution.
@@ -34,25 +35,30 @@ def evaluate(
             dropped, brought back to its size, and cut at logit 0.
         batch_size: images predicted at once, fewer where memory is short; the result does not
             depend on it.
+        views: 8: of each image's eight turned and mirrored views, the mean logits count (test-time
+            augmentation, eight times the work). Seen from above, no side is up.
         progress: show a bar.
 
     Raises:
-        ValueError: the dataset is empty.
+        ValueError: the dataset is empty, or `views` is neither 1 nor 8.
         NotEnoughMemory: not even one image at a time fits.
     """
     if len(dataset) == 0:
         raise ValueError("the dataset is empty: there is nothing to evaluate on")
     indices = bar(range(len(dataset)), desc="images", show=progress)
     samples = (dataset[index] for index in indices)
-    return sum(_confusions(model, samples, batch_size)).scores()
+    return sum(_confusions(model, samples, batch_size, views)).scores()
 
 
-def predict(model: torch.nn.Module, image: torch.Tensor) -> torch.Tensor:
-    """Logits (1, h, w) of one image (3, h, w), float in [0, 1], of any size; > 0 is landslide."""
+def predict(model: torch.nn.Module, image: torch.Tensor, *, views: int = 1) -> torch.Tensor:
+    """Logits (1, h, w) of one image (3, h, w), float in [0, 1], of any size; > 0 is landslide.
+
+    `views` is as in `evaluate`.
+    """
     if image.ndim != 3 or image.shape[0] != 3:
         raise ValueError(f"image has shape {tuple(image.shape)}, expected (3, height, width)")
     mask = torch.zeros(1, *image.shape[1:])
-    return _predict_batch(model, [{"image": image, "mask": mask, "id": "image"}])[0]
+    return _predict_views(model, [{"image": image, "mask": mask, "id": "image"}], views)[0]
 
 
 def shared_scores(
@@ -78,22 +84,42 @@ def _as_it_is(sample: dict[str, Any]) -> dict[str, Any]:
 
 
 def _confusions(
-    model: torch.nn.Module, samples: Iterable[dict[str, Any]], batch_size: int
+    model: torch.nn.Module, samples: Iterable[dict[str, Any]], batch_size: int, views: int = 1
 ) -> Iterator[ConfusionMatrix]:
     """The confusion matrix of each image, in order."""
     waiting: list[dict[str, Any]] = []
     for sample in samples:
         waiting.append(sample)
         if len(waiting) == batch_size:
-            yield from _count_batch(model, waiting)
+            yield from _count_batch(model, waiting, views)
             waiting = []
     if waiting:
-        yield from _count_batch(model, waiting)
+        yield from _count_batch(model, waiting, views)
 
 
-def _count_batch(model, samples: list[dict[str, Any]]) -> Iterator[ConfusionMatrix]:
-    for sample, logits in zip(samples, _predict_batch(model, samples), strict=True):
+def _count_batch(model, samples: list[dict[str, Any]], views: int) -> Iterator[ConfusionMatrix]:
+    for sample, logits in zip(samples, _predict_views(model, samples, views), strict=True):
         yield confusion(logits > 0, sample["mask"].to(logits.device))
+
+
+def _predict_views(model, samples: list[dict[str, Any]], views: int) -> list[torch.Tensor]:
+    """`_predict_batch`, or the mean of its answers to the eight symmetries of the square."""
+    if views == 1:
+        return _predict_batch(model, samples)
+    if views != 8:
+        raise ValueError(f"views is {views!r}; expected 1, or 8 for all turned and mirrored views")
+    means = [0.0] * len(samples)
+    for turns in range(4):
+        for mirrored in (False, True):
+
+            def seen(x, turns=turns, mirrored=mirrored):
+                return torch.rot90(x.flip(-1) if mirrored else x, turns, (-2, -1))
+
+            turned = [{**s, "image": seen(s["image"]), "mask": seen(s["mask"])} for s in samples]
+            for k, logits in enumerate(_predict_batch(model, turned)):
+                back = torch.rot90(logits, -turns, (-2, -1))
+                means[k] = means[k] + (back.flip(-1) if mirrored else back) / 8
+    return means
 
 
 @torch.no_grad()
