@@ -28,8 +28,9 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--data", nargs="+", default=["bijie", "landslide4sense"])
     parser.add_argument("--test-root", type=Path, help="folder of the full dataset: its test part")
-    parser.add_argument("--scenes", type=int, default=600, help="generated scenes for training")
-    parser.add_argument("--scene-epochs", type=int, default=8)
+    parser.add_argument("--scenes", type=int, default=1500, help="generated scenes for training")
+    parser.add_argument("--scene-epochs", type=int, default=4)
+    parser.add_argument("--scene-rate", type=float, default=1.5e-3, help="learning rate on them")
     parser.add_argument("--epochs", type=int, default=20, help="on the real images")
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument(
@@ -37,9 +38,6 @@ def main() -> None:
     )
     parser.add_argument(
         "--val", type=float, default=0.1, help="share of the real images that validates"
-    )
-    parser.add_argument(
-        "--blend", type=float, default=0.5, help="scenes, then real: share of the latter's weights"
     )
     parser.add_argument("--precision", default="no", help="bf16 where the processor knows it")
     parser.add_argument("--image-size", type=int, default=256)
@@ -49,7 +47,7 @@ def main() -> None:
     recipe = replace(tl.Recipe.laptop(), precision=options.precision)
     if options.learning_rate:
         recipe = replace(recipe, learning_rate=options.learning_rate)
-    first = replace(recipe, epochs=options.scene_epochs)  # chosen on 40 scenes
+    first = replace(recipe, epochs=options.scene_epochs, learning_rate=options.scene_rate)
     recipe = replace(recipe, epochs=options.epochs, keep=options.keep)
     sam = tl.load_sam("sam_mini", image_size=options.image_size)
     models = comparison.contestants(options.models, sam=sam)
@@ -73,7 +71,6 @@ def main() -> None:
             first=first,
             scenes=SyntheticSplits(options.scenes, 40, 1, size=None, style=name),
             image_size=options.image_size,
-            blend=options.blend,
             minutes=options.minutes,
             masks=options.out.with_suffix(".npz"),
         )

@@ -41,14 +41,14 @@ def sam():
 
 @pytest.fixture(scope="module")
 def recorded(sam, tmp_path_factory):
-    """One model on three diets, two seeds, two folds."""
+    """One model on four diets, two seeds, two folds."""
     out = tmp_path_factory.mktemp("comparison") / "rows.csv"
     lines = []
 
     def run(**changes):
         settings = {
             "models": comparison.contestants(["TransLandSeg"], sam=sam),
-            "diets": ["real", "synthetic", "synthetic+real"],
+            "diets": ["real", "synthetic", "synthetic+real", "soup"],
             "seeds": 2,
             "data": FoldSplits(Scenes(), "tiny", folds=2),
             "recipe": QUICK,
@@ -66,12 +66,13 @@ def test_each_diet_has_its_runs(recorded):
     _, _, frame, lines = recorded
     assert len(frame) == len(lines) == 2 * (2 + 1 + 2)
     by_diet = frame.groupby("diet")
-    assert by_diet.size().to_dict() == {"real": 4, "synthetic": 2, "synthetic+real": 4}
+    assert by_diet.size().to_dict() == {"real": 4, "soup": 4, "synthetic": 2, "synthetic+real": 4}
     assert set(by_diet.get_group("synthetic").test_images) == {10}
     assert set(by_diet.get_group("synthetic").train_images) == {4}
     assert set(by_diet.get_group("real").test_images) == {5}
     assert set(by_diet.get_group("real").train_images) == {4}
     assert set(by_diet.get_group("synthetic+real").train_images) == {8}
+    assert set(by_diet.get_group("soup").train_images) == {8}
 
 
 def test_every_pixel_is_tested_once_for_each_seed(recorded):
@@ -106,7 +107,7 @@ def test_interrupted_grid_goes_on(recorded, tmp_path):
 def test_summary_counts_pixels_of_all_folds_together(recorded):
     _, _, frame, _ = recorded
     table = comparison.summary(frame)
-    assert set(table.diet) == {"real", "synthetic", "synthetic+real"}
+    assert set(table.diet) == {"real", "soup", "synthetic", "synthetic+real"}
     row = table[table.diet == "real"].iloc[0]
     values = []
     for seed in (0, 1):

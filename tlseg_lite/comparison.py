@@ -3,7 +3,8 @@
 The same images, splits, augmentation, loss, epochs and seeds for every model; the epoch is chosen
 on validation, or with a handful of validation images the last one is kept (`Recipe.keep`); the test
 images are looked at once. A row of the CSV file is a finished run. What a model learns from is its
-*diet*: real images only, generated scenes only, or generated scenes first and real images then.
+*diet*: real images only, generated scenes only, generated scenes first and real images then, or a
+"soup", the average of the weights after the one and after the other (`tlseg_lite.blend`).
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ __all__ = [
     "summary",
 ]
 
-DIETS = ("real", "synthetic", "synthetic+real")
+DIETS = ("real", "synthetic", "synthetic+real", "soup")
 """What a model is trained on; ``"real-5"`` means five of the real training images, and so on."""
 
 _KEY = ("data", "data_version", "model", "diet", "seed", "fold", "image_size", "backbone", "recipe")
@@ -58,7 +59,6 @@ def run(
     first: Recipe | None = None,
     scenes: SyntheticSplits | None = None,
     image_size: int = 256,
-    blend: float = 0.5,
     minutes: float | None = None,
     masks: str | Path | None = None,
     report: Callable[[str], None] | None = print,
@@ -80,8 +80,6 @@ def run(
         scenes: the generated scenes; None: 600 for training, 40 for validation, in the style of
             the real ones.
         image_size: side of the models' input.
-        blend: after scenes and real images: share of the weights after both, the rest being those
-            after the scenes alone (`tlseg_lite.blend`).
         minutes: start no further run after this time; call again to go on.
         masks: a file for the first seed's predicted masks, as `tlseg_lite.mask_store` keeps them,
             by (data, model, diet, image id).
@@ -112,9 +110,7 @@ def run(
             for name, model in models.items():
                 for diet in diets:
                     for fold in range(1 if diet == "synthetic" else data.folds):
-                        job = _Job(
-                            name, model, diet, seed, fold, data, scenes, recipe, first, blend
-                        )
+                        job = _Job(name, model, diet, seed, fold, data, scenes, recipe, first)
                         about = job.about(image_size)
                         if _key(about) in done:
                             continue
@@ -141,7 +137,10 @@ class _Job:
     scenes: SyntheticSplits
     recipe: Recipe
     first: Recipe
-    blend: float
+
+    @property
+    def _has_scenes(self) -> bool:
+        return self.diet in ("synthetic", "synthetic+real", "soup")
 
     def about(self, image_size: int) -> dict[str, Any]:
         """What identifies the run."""
@@ -149,10 +148,8 @@ class _Job:
         version = self.data.version
         if self.diet != "synthetic":
             settings["real"] = _settings(self.recipe)
-        if self.diet.startswith("synthetic"):
+        if self._has_scenes:
             settings["scenes"] = _settings(self.first) | {"scenes": self.scenes.numbers[0]}
-            if self.diet != "synthetic":
-                settings["blend"] = self.blend
             version += "+" + self.scenes.version
         return {
             "data": self.data.name,
@@ -177,8 +174,10 @@ class _Job:
         parts = [self.data.parts(self.seed, fold) for fold in range(self.data.folds)]
         train, val, test = parts[self.fold]
         seconds, count, history, best = 0.0, 0, None, 0
-        if self.diet.startswith("synthetic"):
+        untrained, taught = _copy(model.trained_state()), None
+        if self._has_scenes:
             done = self._learn_scenes(model, folder)
+            taught = _copy(model.trained_state())
             seconds, count = float(done.history.seconds.sum()), self.scenes.numbers[0]
             history, best = done.history, done.best_epoch
         if self.diet == "synthetic":
@@ -194,13 +193,15 @@ class _Job:
             if limit:
                 train = Subset(train, list(range(min(limit, len(train)))))
             recipe = self._recipe(self.recipe)
-            start = {key: value.clone() for key, value in model.trained_state().items()}
+            if self.diet == "soup":
+                model.load_trained_state(untrained, "the untrained model")
             done = tl.fit(model, train, val, recipe, self._folder(folder), progress=False)
             seconds += float(done.history.seconds.sum())
             count += len(train)
             history, best, ids = done.history, done.best_epoch, test.ids
-            if self.diet == "synthetic+real":
-                tl.blend(model, start, self.blend)
+        known = history.loc[history.epoch == best].iloc[0].miou
+        if self.diet == "soup":
+            known = tl.evaluate(tl.blend(model, taught), val).miou
         scores = tl.evaluate(model, test, batch_size=self.recipe.batch_size)
         if masks is not None:
             self._keep(model, test, masks)
@@ -211,7 +212,7 @@ class _Job:
             "train_images": count,
             "test_images": len(ids),
             "test_ids": ids_in_words(ids),
-            "val_miou": f"{history.loc[history.epoch == best].iloc[0].miou:.6f}",
+            "val_miou": f"{known:.6f}",
             "best_epoch": best,
             "trainable": total.trainable,
             "total": total.total,
@@ -302,6 +303,10 @@ def prompted(sam, data: Splits | str, out: str | Path) -> pd.DataFrame:
             row |= {"best_epoch": 0, "seconds": f"{time.monotonic() - began:.1f}"}
             rows.append(dict.fromkeys(COLUMNS, "") | about | row | provenance())
     return read(out)
+
+
+def _copy(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tensor.clone() for name, tensor in state.items()}
 
 
 def _settings(recipe: Recipe) -> dict[str, Any]:
