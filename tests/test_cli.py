@@ -34,30 +34,39 @@ def test_train_then_evaluate_on_synthetic_scenes(tmp_path, capsys):
     assert main(arguments) == 0  # a finished run is only reported again
 
 
-def test_train_goes_on_from_another_run_and_blends_the_weights(tmp_path, capsys):
+def test_train_averages_with_another_run_or_goes_on_from_it(tmp_path, capsys):
     from tlseg_lite.model import load_model
 
-    arguments = ["train", "--data", "synthetic", "--n", "8", "--recipe", "laptop", "--epochs", "1"]
-    first, second = tmp_path / "first", tmp_path / "second"
-    assert main([*arguments, "--out", str(first), "--quiet"]) == 0
-    start = first / "best.safetensors"
-    arguments += ["--start", str(start), "--blend", "0.25", "--seed", "1", "--quiet"]
-    assert main([*arguments, "--out", str(second)]) == 0
-    assert f"as in {start}" in capsys.readouterr().out
-    before, after, blended = (
+    arguments = ["train", "--data", "synthetic", "--n", "8", "--recipe", "laptop", "--quiet"]
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    assert main([*arguments, "--epochs", "1", "--out", str(first)]) == 0
+    other = first / "best.safetensors"
+    more = [*arguments, "--epochs", "2", "--keep", "last", "--average-with", str(other)]
+    assert main([*more, "--out", str(second)]) == 0
+    one, two, average = (
         load_model(path).trained_state()
-        for path in (start, second / "best.safetensors", second / "blended.safetensors")
+        for path in (other, second / "best.safetensors", second / "averaged.safetensors")
     )
-    assert any((before[name] != after[name]).any() for name in before)
-    for name in before:
-        expected = 0.75 * before[name] + 0.25 * after[name]
-        assert (blended[name] - expected).abs().max() < 1e-6
+    assert any((one[name] != two[name]).any() for name in one)
+    for name in one:
+        assert (average[name] - (one[name] + two[name]) / 2).abs().max() < 1e-6
     report = json.loads((second / "scores.json").read_text())
-    assert report["blend"] == 0.25
-    assert main(["evaluate", str(second / "blended.safetensors"), "--data", "synthetic",
-                 "--n", "8", "--seed", "1", "--json"]) == 0  # fmt: skip
+    assert report["average_with"] == str(other)
+    capsys.readouterr()
+    of_it = ["evaluate", str(second / "averaged.safetensors"), "--data", "synthetic", "--n", "8"]
+    assert main([*of_it, "--json"]) == 0
     scores = json.loads(capsys.readouterr().out)["scores"]
     assert scores["miou"] == pytest.approx(report["test"]["miou"])
+
+    on = [*arguments, "--epochs", "1", "--learning-rate", "1e-9", "--start", str(other)]
+    assert main([*on, "--out", str(third)]) == 0
+    assert f"as in {other}" in capsys.readouterr().out
+    went_on = load_model(third / "best.safetensors").trained_state()
+    assert all((one[name] - went_on[name]).abs().max() < 1e-6 for name in one)
+
+    with pytest.raises(SystemExit):
+        main([*more, "--model", "LandslideNet", "--out", str(tmp_path / "fourth")])
+    assert "another kind of model" in capsys.readouterr().err
 
 
 def test_the_first_main_job_on_real_samples(real_data, tmp_path, capsys):
@@ -121,8 +130,6 @@ def test_the_papers_recipe_takes_the_papers_encoders(recipe, encoder, size, monk
         (["train", "--data", "synthetic", "--out", "x", "--model", "resnet"], "TransLandSeg-1"),
         (["train", "--data", "synthetic", "--out", "x", "--sam", "vit_x"], "vit_b"),
         (["train", "--data", "synthetic", "--out", "x", "--recipe", "mine"], "invalid choice"),
-        (["train", "--data", "synthetic", "--out", "x", "--blend", "0.5"], "goes with --start"),
-        (["train", "--data", "synthetic", "--out", "x", "--blend", "1"], "between 0 and 1"),
         (
             ["train", "--data", "synthetic", "--out", "x", "--start", "x", "--model", "unet"],
             "leave out --model",

@@ -64,7 +64,7 @@ def recorded(sam, tmp_path_factory):
 
 def test_each_diet_has_its_runs(recorded):
     _, _, frame, lines = recorded
-    assert len(frame) == len(lines) == 2 * (2 + 1 + 2)
+    assert len(frame) == len(lines) == 2 * (2 + 1 + 2 + 2)
     by_diet = frame.groupby("diet")
     assert by_diet.size().to_dict() == {"real": 4, "soup": 4, "synthetic": 2, "synthetic+real": 4}
     assert set(by_diet.get_group("synthetic").test_images) == {10}
@@ -162,6 +162,23 @@ def test_every_baseline_is_built_alike(sam):
     key = "net.decoder.blocks.0.conv1.0.weight"
     assert torch.equal(first[key], again[key])
     assert not torch.equal(first[key], other[key])
+
+
+def test_a_soup_is_the_average_of_two_trainings_from_one_start(recorded, sam, tmp_path):
+    _, _, frame, _ = recorded
+    row = frame[(frame.diet == "soup") & (frame.seed == 1) & (frame.fold == 0)].iloc[0]
+    train, val, test = FoldSplits(Scenes(), "tiny", folds=2).parts(1, 0)
+    scenes = SyntheticSplits(4, 2, 1, size=64).parts(1, 0)
+    model = comparison.contestants(["TransLandSeg"], sam=sam)["TransLandSeg"].build(1)
+    start = {name: tensor.clone() for name, tensor in model.trained_state().items()}
+    states = []
+    for name, data in (("scenes", scenes[:2]), ("real", (train, val))):
+        model.load_trained_state(start, "start")
+        tl.fit(model, *data, replace(QUICK, seed=1), tmp_path / name, progress=False)
+        states.append({name: tensor.clone() for name, tensor in model.trained_state().items()})
+    model.load_trained_state({k: (v + states[1][k]) / 2 for k, v in states[0].items()}, "both")
+    assert tl.evaluate(model, test).miou == pytest.approx(row.test_miou, abs=1e-4)
+    assert tl.evaluate(model, val).miou == pytest.approx(row.val_miou, abs=1e-4)
 
 
 @pytest.mark.parametrize("diet", ["unreal", "real-0", "real-x", "synthetic-5"])

@@ -68,13 +68,6 @@ def _positive(text: str) -> float:
     return value
 
 
-def _share(text: str) -> float:
-    value = _positive(text)
-    if value >= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
-
-
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, choices=SOURCES, help="where the images are from")
     parser.add_argument("--root", type=Path, help="folder of the full bijie or landslide4sense")
@@ -96,10 +89,11 @@ def _add_train(commands) -> None:
     p.add_argument("--weights", help="the SAM's weights file, or 'random'")
     p.add_argument("--start", type=Path, help="a best.safetensors to go on from, as another run's")
     p.add_argument(
-        "--blend",
-        type=_share,
-        help="leave weights between --start's (0) and the trained ones (1), "
-        "in blended.safetensors; the test is of these",
+        "--average-with",
+        type=Path,
+        metavar="MODEL",
+        help="another best.safetensors from the same start (same --seed): the test is of the "
+        "averaged weights (a model soup), kept in averaged.safetensors",
     )
     p.add_argument("--epochs", type=_whole(1))
     p.add_argument("--batch-size", type=_whole(1))
@@ -258,8 +252,6 @@ def train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     if options.start is None:
         dataset = _dataset(options, parser, tl.sam.variant(recipe.sam).image_size)
         name = options.model = options.model or "TransLandSeg"
-        if options.blend is not None:
-            parser.error("--blend goes with --start: it mixes the trained weights with those")
         model = _model(options, parser, recipe)
     else:
         name = f"as in {options.start}"
@@ -267,7 +259,14 @@ def train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
             parser.error("--start brings its model along: leave out --model, --sam and --weights")
         model = tl.model.load_model(options.start)
         dataset = _dataset(options, parser, model.image_size)
-    start = {key: value.clone() for key, value in model.trained_state().items()}
+    other = None
+    if options.average_with is not None:  # before the training: a mistake shows at once
+        other = tl.model.load_model(options.average_with)
+        if other.description() != model.description():
+            parser.error(
+                f"--average-with {options.average_with}: it is another kind of model "
+                f"({other.description()}) than the one to train ({model.description()})"
+            )
     parts = tl.data.split(dataset, (0.7, 0.15, 0.15), seed=options.seed)
     told = tl.preflight(model, parts[0], recipe)  # all processes take the same steps
     if main_process:
@@ -290,15 +289,16 @@ def train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     )
     if not main_process:
         return
-    if options.blend is not None:
-        tl.blend(model, start, options.blend).save(options.out / "blended.safetensors")
+    if other is not None:
+        tl.blend(model, other.to(next(model.parameters()).device).trained_state())
+        model.save(options.out / "averaged.safetensors")
     scores = tl.evaluate(model, parts[2])
     report = {
         "data": dataset.source,
         "test_ids": parts[2].ids,
         "model": name,
         "start": options.start and str(options.start),
-        "blend": options.blend,
+        "average_with": options.average_with and str(options.average_with),
         "recipe": recipe.as_dict(),
         "how": told.recipe.how(),
         "best_epoch": run.best_epoch,
@@ -315,7 +315,7 @@ def train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     )
     print(
         f"written    {options.out}: best.safetensors, "
-        f"{'blended.safetensors, ' if options.blend is not None else ''}history.csv, curve.png, "
+        f"{'averaged.safetensors, ' if other is not None else ''}history.csv, curve.png, "
         "predictions.png, scores.json"
     )
 
