@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import tlseg_lite as tl
-from tlseg_lite.ablation_data import FoldSplits, SyntheticSplits
+from tlseg_lite.ablation_data import SyntheticSplits
 
 OUT = Path(__file__).resolve().parent.parent / "book" / "results" / "ablation.csv"
 
@@ -40,15 +40,10 @@ def main() -> None:
         if getattr(options, name):
             recipe = replace(recipe, **{name: getattr(options, name)})
     sam = tl.load_sam(recipe.sam, image_size=options.image_size)
-    data = [s for name in options.data for s in tl.ablation.named_data(name)]
+    data = [s for name in options.data for s in tl.ablation.named_data(name, options.val)]
     if options.images:
         own = SyntheticSplits(*options.images, size=sam.image_encoder.img_size)
         data = [own if isinstance(s, SyntheticSplits) else s for s in data]
-    if options.val:
-        data = [
-            FoldSplits(s.dataset, s.name, val=options.val) if isinstance(s, FoldSplits) else s
-            for s in data
-        ]
     frame = tl.ablation.run(
         options.designs,
         options.seeds,

@@ -296,6 +296,8 @@ def test_named_data(real_data):
     names = [splits.name for splits in ablation.named_data("real")]
     assert names == ["bijie-samples", "landslide4sense-samples"]
     assert all(splits.folds == 5 for splits in ablation.named_data("real"))
+    fewer = [[len(part) for part in s.parts(0, 0)] for s in ablation.named_data("real", val=0.1)]
+    assert fewer == [[14, 2, 4], [14, 2, 4]]
     with pytest.raises(ValueError, match=r"unknown data 'x'.*synthetic"):
         ablation.named_data("x")
 

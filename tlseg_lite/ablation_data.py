@@ -170,8 +170,12 @@ def _digest(*values: Any) -> str:
 NAMES = ("synthetic", "synthetic-landslide4sense", "bijie", "landslide4sense", "real")
 
 
-def named_data(name: str) -> list[Splits]:
+def named_data(name: str, val: float | None = None) -> list[Splits]:
     """The images called `name`; ``"real"`` is both real sample sets.
+
+    Args:
+        name: of `NAMES`.
+        val: share of the real images that validates; None: as `FoldSplits` has it.
 
     Raises:
         ValueError: unknown name.
@@ -184,7 +188,8 @@ def named_data(name: str) -> list[Splits]:
     if name == "synthetic-landslide4sense":
         return [SyntheticSplits(size=128, style="landslide4sense")]
     if name in ("bijie", "landslide4sense"):
-        return [FoldSplits(samples(name), f"{name}-samples")]
+        share = {} if val is None else {"val": val}
+        return [FoldSplits(samples(name), f"{name}-samples", **share)]
     if name == "real":
-        return [*named_data("bijie"), *named_data("landslide4sense")]
+        return [*named_data("bijie", val), *named_data("landslide4sense", val)]
     raise ValueError(f"unknown data {name!r}; choose from {', '.join(NAMES)}")
