@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from matplotlib import pyplot
 
 from tlseg_lite.cli import main
 
@@ -31,7 +32,9 @@ def test_train_then_evaluate_on_synthetic_scenes(tmp_path, capsys):
     assert main(again) == 0
     scores = json.loads(capsys.readouterr().out)["scores"]
     assert scores["miou"] == pytest.approx(report["test"]["miou"])
+    open_figures = pyplot.get_fignums()
     assert main(arguments) == 0  # a finished run is only reported again
+    assert pyplot.get_fignums() == open_figures
 
 
 def test_train_averages_with_another_run_or_goes_on_from_it(tmp_path, capsys):

@@ -322,6 +322,7 @@ def train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
 
 def _save_figures(model, run, test, out: Path) -> None:
     import matplotlib
+    from matplotlib import pyplot
 
     from tlseg_lite import plots
 
@@ -331,6 +332,7 @@ def _save_figures(model, run, test, out: Path) -> None:
         ("predictions.png", plots.predictions(model, test, n=min(4, len(test)))),
     ):
         figure.savefig(out / name, dpi=150)
+        pyplot.close(figure)
 
 
 def evaluate(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
