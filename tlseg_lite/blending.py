@@ -20,8 +20,8 @@ def blend(
       scenes and one on real images;
     - WiSE-FT (Wortsman et al., CVPR 2022): `other` is what the training started from.
 
-    Networks that were trained from scratch, each by itself, do not blend as a rule, even from the same
-    random start.
+    As a rule networks that were trained from scratch, each by itself, do not blend, even from the
+    same random start.
 
     Args:
         model: a `TransLandSeg` or a model of `build_baseline`; changed in place.

@@ -16,7 +16,7 @@ from scipy import ndimage
 from tlseg_lite.data.ground import Ground
 from tlseg_lite.data.terrain import noise, resize, smooth_noise, smoothstep
 
-_AREA = {3.0: 1.1247, 6.0: 1.2261}  # of a superellipse with this exponent, in circles
+_AREA = {3.0: 1.1247, 6.0: 1.2261}  # of a superellipse with this exponent, in circles, about
 
 KINDS = ("slump", "debris slide", "flow", "rock slide")
 
