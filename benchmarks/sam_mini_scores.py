@@ -166,6 +166,13 @@ def flood_at(image: np.ndarray, point: tuple[int, int], tolerance: float) -> np.
     return parts == parts[point[1], point[0]]
 
 
+def box_around(mask: torch.Tensor) -> tuple[float, float, float, float] | None:
+    """The smallest box around a mask (H, W) as x0, y0, x1, y1; None where it has no extent."""
+    (x0, y0), (x1, y1) = boxes_of(mask[None])[0].tolist()
+    box = (x0, y0, min(x1 + 1, mask.shape[1]), min(y1 + 1, mask.shape[0]))
+    return box if box[0] < box[2] and box[1] < box[3] else None
+
+
 def measure(sam, fine, cases: list[Case], *, automatic: bool) -> dict[str, float]:
     """Mean IoU over all regions, method by method; `fine` is `sam` for twice the side."""
     found: dict[str, list[float]] = {}
@@ -187,9 +194,8 @@ def measure(sam, fine, cases: list[Case], *, automatic: bool) -> dict[str, float
             add("click, single mask", zero_shot.iou(single.masks, mask)[0])
             fit = zero_shot.fit(zero_shot.segment(fine, enlarged, click), mask)
             add("click, best of 3, image enlarged to 512 px", fit.best)
-            (x0, y0), (x1, y1) = boxes_of(mask[None])[0].tolist()
-            box = (x0, y0, min(x1 + 1, mask.shape[1]), min(y1 + 1, mask.shape[0]))
-            if box[0] < box[2] and box[1] < box[3]:
+            box = box_around(mask)
+            if box is not None:
                 answer = zero_shot.segment(sam, embedded, box=box)
                 fit = zero_shot.fit(answer, mask)
                 add("box, best of 3", fit.best)

@@ -195,6 +195,11 @@ def test_prompt_loss_asks_only_the_best_of_three():
     best = loss(right, wrong, right, wrong)
     assert best < 0.2 * loss(wrong, wrong, right, wrong)
     assert best < 0.2 * loss(right, wrong, wrong, wrong)
+    masks = torch.stack([right, wrong, right, wrong], 1)
+    decoded = objective.Decoded(masks, objective.soft_iou(masks, target), masks)
+    three = objective.mask_losses(masks[:, 1:], target).mean().item()
+    more = objective.prompt_loss(decoded, both, every=0.55).item()
+    assert more - best == pytest.approx(0.5 * three, rel=1e-4)  # the mean counts half as much more
 
 
 def test_ambiguous_click_is_answered_by_part_and_whole_together():

@@ -167,19 +167,24 @@ def soft_iou(masks: Tensor, target: Tensor) -> Tensor:
 
 
 def prompt_loss(
-    decoded: Decoded, targets: Tensor, balanced: float = 0.0, quality: float = 1.0
+    decoded: Decoded,
+    targets: Tensor,
+    balanced: float = 0.0,
+    quality: float = 1.0,
+    every: float = 0.05,
 ) -> Tensor:
     """The loss of one round of prompts; `targets` as in `Prompts`, `balanced` as in `mask_losses`.
 
     The single mask learns the mask that is meant. Of the three others only the best answers for
-    each reading of the prompt (with a little for all, so that none dies). The IoU head learns
+    each reading of the prompt (their mean counts `every` times, so that none dies: the larger,
+    the more alike the three become). The IoU head learns
     each mask's IoU with the reading that it fits best, and which of the three is best (a softmax
     at temperature 0.1 against that of the true IoUs); `quality` is its weight.
     """
     meant, other = targets[:, 0], targets[:, 1]
     losses = mask_losses(decoded.masks, meant, balanced)
     single, three = losses[:, 0], losses[:, 1:]
-    loss = single + three.amin(1) + 0.05 * three.mean(1)
+    loss = single + three.amin(1) + every * three.mean(1)
     with torch.no_grad():
         true = soft_iou(decoded.masks, meant)
     two = (meant - other).abs().amax((1, 2)) > 0.5
