@@ -68,7 +68,7 @@ def test_without_records_everything_measured_is_not_run(tables, tmp_path):
             assert row[-1] == "not run"
             assert len(row) == len(table.headers)
     assert list(tables.others(tmp_path)) == []
-    for name in ("transfer.csv", "sim_to_real.csv", "encoder_speed.csv", "data_loading.csv"):
+    for name in ("own_choice.csv", "encoder_speed.csv", "data_loading.csv"):
         assert name in [row[0] for row in next(tables.records(tmp_path)).rows]
 
 
@@ -187,7 +187,7 @@ def test_contents_leave_out_constants_and_long_lists(recorded, tmp_path):
     assert "side: 256" in known.note
     assert "commit 12345e6" in known.note
     assert unknown.title.startswith("unheard_of.csv")
-    assert recorded.contents(tmp_path, "transfer.csv") is None
+    assert recorded.contents(tmp_path, "separability.csv") is None
 
 
 def test_table_becomes_nodes_with_the_status_in_bold(monkeypatch, recorded):
@@ -200,3 +200,9 @@ def test_table_becomes_nodes_with_the_status_in_bold(monkeypatch, recorded):
     assert len(list(node.findall(nodes.row))) == 3
     assert [s.astext() for s in node.findall(nodes.strong)] == ["not run"]
     assert "<b>1 & 2</b>" in node.astext(), "text stays text"
+
+
+def test_every_program_that_the_page_names_is_there(recorded):
+    for name, (_, how) in recorded.RECORDS.items():
+        if how.endswith(".py"):
+            assert (ROOT / "benchmarks" / how).is_file(), f"{name} is made by {how}"

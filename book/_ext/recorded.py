@@ -16,10 +16,9 @@ NOT_RUN = "not run"
 RECORDS = {
     "sam_mini_pretraining.csv": ("learning curve of sam_mini", "tlseg-lite pretrain"),
     "sam_mini_scores.csv": ("scores of sam_mini with clicks and boxes", "sam_mini_scores.py"),
+    "own_choice.csv": ("the choice among the three masks, trained anew", "own_choice.py"),
     "ablation.csv": ("the grid of ATL designs", "ablation.py"),
     "comparison.csv": ("TransLandSeg and the compared models, one protocol", "comparison.py"),
-    "transfer.csv": ("trained on one dataset, tested on the other", "transfer.py"),
-    "sim_to_real.csv": ("generated scenes first, real images then", "sim_to_real.py"),
     "separability.csv": ("what one colour threshold can do", "separability.py"),
     "encoder_speed.csv": ("speed and memory of the encoder", "encoder_speed.py"),
     "data_loading.csv": ("how fast images are read", "data_loading.py"),
