@@ -145,6 +145,15 @@ def test_random_weights_differ_and_stay_frozen(sam):
     assert not b.requires_grad
 
 
+def test_full_fine_tuning_trains_a_copy_of_everything(sam):
+    one = comparison.contestants(["full-fine-tuning"], sam=sam)["full-fine-tuning"]
+    model = one.build(0)
+    assert one.backbone == sam.origin["fingerprint"]
+    assert one.rate == 0.1
+    assert tl.count_parameters(model).trainable == tl.count_parameters(model).total
+    assert not any(weight.requires_grad for weight in sam.parameters())
+
+
 def test_holdout_tests_on_images_that_it_did_not_see():
     train, test = Scenes(6), Scenes(10)
     data = comparison.Holdout(train, test, "tiny-full")
@@ -157,7 +166,7 @@ def test_holdout_tests_on_images_that_it_did_not_see():
 
 def test_every_baseline_is_built_alike(sam):
     models = comparison.contestants(sam=sam)
-    assert len(models) == 12
+    assert len(models) == 13
     first, again, other = (models["unet"].build(seed).state_dict() for seed in (0, 0, 1))
     key = "net.decoder.blocks.0.conv1.0.weight"
     assert torch.equal(first[key], again[key])

@@ -32,8 +32,9 @@ def contestants(names: Iterable[str] | None = None, *, image_size: int | None = 
     """The models by name, in the order of `names` (None: all).
 
     TransLandSeg, TransLandSeg-released, LandslideNet, decoder-only: on `sam`. The first and the
-    last also ``"... on random weights"``: the same SAM, frozen, but never trained. The six
-    baselines from scratch, with the encoders of `tlseg_lite.baselines.LAPTOP_ENCODERS`.
+    last also ``"... on random weights"``: the same SAM, frozen, but never trained.
+    full-fine-tuning: no adapters, all of `sam` is trained, at a tenth of the recipe's rate. The
+    six baselines from scratch, with the encoders of `tlseg_lite.baselines.LAPTOP_ENCODERS`.
 
     Args:
         names: which; None: all.
@@ -58,6 +59,9 @@ def contestants(names: Iterable[str] | None = None, *, image_size: int | None = 
 
         return Contestant(build) if blank else Contestant(build, **known)
 
+    def everything(seed: int):
+        return tl.TransLandSeg(sam, None, seed=seed, tune_encoder=True)
+
     def baseline(name: str) -> Contestant:
         def build(seed: int):
             return tl.build_baseline(name, image_size=side, seed=seed)
@@ -69,6 +73,7 @@ def contestants(names: Iterable[str] | None = None, *, image_size: int | None = 
         for name in ("TransLandSeg", "TransLandSeg-released", "LandslideNet")
     }
     every["decoder-only"] = adapted(None)
+    every["full-fine-tuning"] = Contestant(everything, **known, rate=0.1)
     every["TransLandSeg on random weights"] = adapted(tl.DESIGNS["TransLandSeg"], blank=True)
     every["decoder-only on random weights"] = adapted(None, blank=True)
     every |= {name: baseline(name) for name in tl.baselines.LAPTOP_ENCODERS}
