@@ -91,6 +91,14 @@ def test_nothing_is_done_twice(recorded, monkeypatch):
     assert len(run()) == len(frame)
 
 
+def test_only_what_the_scenes_taught_is_kept(recorded):
+    """The states of a finished training would fill a disk: a hundred megabytes for each row."""
+    out, _, frame, _ = recorded
+    kept = [path.name for path in out.with_name(out.name + ".runs").iterdir()]
+    assert len(kept) == frame[frame.diet != "real"].seed.nunique()
+    assert all(name.startswith("scenes-") for name in kept)
+
+
 def test_interrupted_grid_goes_on(recorded, tmp_path):
     out, run, frame, _ = recorded
     lines = out.read_text().splitlines(keepends=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -66,7 +67,8 @@ def run(
     """Train and test every model on every diet with every seed; a row for each finished run.
 
     Rows that `out` has already are not done again, and an interrupted training goes on after its
-    last finished epoch. With generated scenes in the diet, a model learns them once for each seed.
+    last finished epoch. With generated scenes in the diet, a model learns them once for each seed;
+    what it learned stays in a folder beside `out`, named after it, for further rows to begin with.
 
     Args:
         models: from `contestants`, or your own.
@@ -120,6 +122,7 @@ def run(
                         folder = out.with_name(out.name + ".runs")
                         row = about | job.train(folder, kept) | provenance()
                         rows.append(dict.fromkeys(COLUMNS, "") | row)
+                        shutil.rmtree(job.folder(folder), ignore_errors=True)
                         say(f"{name}, {diet}, seed {seed}, fold {fold}: {row['test_miou']}")
     return read(out)
 
@@ -195,7 +198,7 @@ class _Job:
             recipe = self._recipe(self.recipe)
             if self.diet == "soup":
                 model.load_trained_state(untrained, "the untrained model")
-            done = tl.fit(model, train, val, recipe, self._folder(folder), progress=False)
+            done = tl.fit(model, train, val, recipe, self.folder(folder), progress=False)
             seconds += float(done.history.seconds.sum())
             count += len(train)
             history, best, ids = done.history, done.best_epoch, test.ids
@@ -241,7 +244,8 @@ class _Job:
         train, val, _ = self.scenes.parts(self.seed, 0)
         return tl.fit(model, train, val, self._recipe(self.first), folder, progress=False)
 
-    def _folder(self, folder: Path) -> Path:
+    def folder(self, folder: Path) -> Path:
+        """Where the training on real images keeps its states; of no use once the row is there."""
         words = json.dumps(_key(self.about(0)))
         return folder / hashlib.sha256(words.encode()).hexdigest()[:16]
 
