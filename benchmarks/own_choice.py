@@ -99,8 +99,7 @@ def measure(sam, cases: list[Case]) -> dict[str, tuple[float, float]]:
             for name, prompt in prompts.items():
                 fit = zero_shot.fit(zero_shot.segment(sam, embedded, **prompt), mask)
                 found[name].append((fit.own, fit.best))
-    means = {name: torch.tensor(values).mean(0).tolist() for name, values in found.items()}
-    return {name: (own, best) for name, (own, best) in means.items()}
+    return {name: tuple(torch.tensor(values).mean(0).tolist()) for name, values in found.items()}
 
 
 def main() -> None:
