@@ -154,7 +154,8 @@ def test_random_weights_differ_and_stay_frozen(sam):
 
 
 def test_full_fine_tuning_trains_a_copy_of_everything(sam):
-    one = comparison.contestants(["full-fine-tuning"], sam=sam)["full-fine-tuning"]
+    name = "full-fine-tuning-tenth-rate"
+    one = comparison.contestants([name], sam=sam)[name]
     model = one.build(0)
     assert one.backbone == sam.origin["fingerprint"]
     assert one.rate == 0.1

@@ -33,8 +33,8 @@ def contestants(names: Iterable[str] | None = None, *, image_size: int | None = 
 
     TransLandSeg, TransLandSeg-released, LandslideNet, decoder-only: on `sam`. The first and the
     last also ``"... on random weights"``: the same SAM, frozen, but never trained.
-    full-fine-tuning: no adapters, all of `sam` is trained, at a tenth of the recipe's rate. The
-    six baselines from scratch, with the encoders of `tlseg_lite.baselines.LAPTOP_ENCODERS`.
+    full-fine-tuning-tenth-rate: no adapters, all of `sam` is trained (`ablation.groups`). The six
+    baselines from scratch, with the encoders of `tlseg_lite.baselines.LAPTOP_ENCODERS`.
 
     Args:
         names: which; None: all.
@@ -45,22 +45,20 @@ def contestants(names: Iterable[str] | None = None, *, image_size: int | None = 
         ValueError: an unknown name; lists the known ones.
     """
     import tlseg_lite as tl
+    from tlseg_lite.ablation import Design, named_designs
 
     sam = sam or tl.load_sam("sam_mini")
     side = image_size or sam.image_encoder.img_size
     known = {"weights": Path(sam.origin["weights"]).name, "backbone": sam.origin["fingerprint"]}
 
-    def adapted(config, blank: bool = False) -> Contestant:
+    def adapted(design: Design, blank: bool = False) -> Contestant:
         def build(seed: int):
             base = sam
             if blank:
                 base = tl.load_sam(sam.variant, weights=None, seed=seed, image_size=side)
-            return tl.TransLandSeg(base, config, seed=seed)
+            return tl.TransLandSeg(base, design.config, seed=seed, tune_encoder=design.tune_encoder)
 
-        return Contestant(build) if blank else Contestant(build, **known)
-
-    def everything(seed: int):
-        return tl.TransLandSeg(sam, None, seed=seed, tune_encoder=True)
+        return Contestant(build, rate=design.rate, **({} if blank else known))
 
     def baseline(name: str) -> Contestant:
         def build(seed: int):
@@ -68,14 +66,14 @@ def contestants(names: Iterable[str] | None = None, *, image_size: int | None = 
 
         return Contestant(build)
 
-    every = {
-        name: adapted(tl.DESIGNS[name])
+    designs = {
+        name: Design(tl.DESIGNS[name])
         for name in ("TransLandSeg", "TransLandSeg-released", "LandslideNet")
     }
-    every["decoder-only"] = adapted(None)
-    every["full-fine-tuning"] = Contestant(everything, **known, rate=0.1)
-    every["TransLandSeg on random weights"] = adapted(tl.DESIGNS["TransLandSeg"], blank=True)
-    every["decoder-only on random weights"] = adapted(None, blank=True)
+    designs |= named_designs(("decoder-only", "full-fine-tuning-tenth-rate"))
+    every = {name: adapted(design) for name, design in designs.items()}
+    for name in ("TransLandSeg", "decoder-only"):
+        every[f"{name} on random weights"] = adapted(designs[name], blank=True)
     every |= {name: baseline(name) for name in tl.baselines.LAPTOP_ENCODERS}
     if names is None:
         return every
