@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import torch
 import tlseg_lite as tl
 from tlseg_lite import comparison, mask_store
 from tlseg_lite.ablation_data import FoldSplits, SyntheticSplits
+from tlseg_lite.comparison_job import Job
 from tlseg_lite.contestants import prompted_mask
 from tlseg_lite.metrics import ConfusionMatrix
 
@@ -161,6 +163,21 @@ def test_full_fine_tuning_trains_a_copy_of_everything(sam):
     assert one.rate == 0.1
     assert tl.count_parameters(model).trainable == tl.count_parameters(model).total
     assert not any(weight.requires_grad for weight in sam.parameters())
+
+
+def test_another_image_size_is_another_run(sam):
+    """What a model learned from scenes of one size is no start at another size."""
+    model = comparison.contestants(["TransLandSeg"], sam=sam)["TransLandSeg"]
+    scenes = SyntheticSplits(4, 2, 1, size=64)
+    data = FoldSplits(Scenes(), "tiny", folds=2)
+    jobs = [
+        Job("TransLandSeg", model, "soup", 0, 0, data, scenes, QUICK, QUICK, side)
+        for side in (64, 128)
+    ]
+    one, other = (job.scenes_folder(Path()) for job in jobs)
+    assert one != other
+    one, other = (job.folder(Path()) for job in jobs)
+    assert one != other
 
 
 def test_holdout_tests_on_images_that_it_did_not_see():

@@ -63,7 +63,7 @@ class SyntheticSplits(Splits):
         from tlseg_lite.data import SyntheticLandslides
 
         probe = SyntheticLandslides(1, size=self.size, seed=0, style=self.style)[0]
-        return _digest(self.numbers, self.size, self.style, probe)
+        return digest(self.numbers, self.size, self.style, probe)
 
 
 @lru_cache(maxsize=1)  # the designs of one seed follow each other
@@ -101,7 +101,7 @@ class FoldSplits(Splits):
         return train, val, test
 
     def _version(self) -> str:
-        return _digest(self.folds, self.val, self.dataset.ids, self.dataset[0])
+        return digest(self.folds, self.val, self.dataset.ids, self.dataset[0])
 
 
 class Holdout(Splits):
@@ -131,7 +131,7 @@ class Holdout(Splits):
         return train, val, self.test
 
     def _version(self) -> str:
-        return _digest(self.val, sorted(self.train.ids), sorted(self.test.ids))
+        return digest(self.val, sorted(self.train.ids), sorted(self.test.ids))
 
 
 class InMemory(Dataset):
@@ -156,8 +156,8 @@ def ids_in_words(ids: Sequence[str]) -> str:
     return f"{ids[0]} ... {ids[-1]} ({len(ids)} ids, sha256 {digest})"
 
 
-def _digest(*values: Any) -> str:
-    """12 digits for plain values and samples."""
+def digest(*values: Any) -> str:
+    """12 hexadecimal digits for plain values and samples."""
     digest = hashlib.sha256()
     for value in values:
         if isinstance(value, dict):

@@ -9,16 +9,15 @@ images are looked at once. A row of the CSV file is a finished run. What a model
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tlseg_lite.ablation_data import FoldSplits, Holdout, Splits, SyntheticSplits, ids_in_words
+from tlseg_lite.comparison_job import DIETS, Job, real_images, row_key
 from tlseg_lite.comparison_summary import COLUMNS, COUNTS, SCORES, pooled, read, summary
 from tlseg_lite.contestants import Contestant, contestants, prompted_mask
 from tlseg_lite.metrics import confusion
@@ -28,7 +27,6 @@ from tlseg_lite.rows import Rows
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch.nn import Module
 
 __all__ = [
     "COLUMNS",
@@ -42,11 +40,6 @@ __all__ = [
     "run",
     "summary",
 ]
-
-DIETS = ("real", "synthetic", "synthetic+real", "soup")
-"""What a model is trained on; ``"real-5"`` means five of the real training images, and so on."""
-
-_KEY = ("data", "data_version", "model", "diet", "seed", "fold", "image_size", "backbone", "recipe")
 
 
 def run(
@@ -95,7 +88,7 @@ def run(
         RuntimeError: another process is writing `out`.
     """
     for diet in diets:
-        _real_images(diet)
+        real_images(diet)
     recipe = recipe or Recipe.laptop()
     first = first or replace(recipe, epochs=8)
     if isinstance(data, str):
@@ -107,14 +100,16 @@ def run(
     rows = Rows(out, COLUMNS)
     seeds = list(range(seeds) if isinstance(seeds, int) else seeds)
     with rows.alone():
-        done = {_key(row) for row in rows.read()}
+        done = {row_key(row) for row in rows.read()}
         for seed in seeds:
             for name, model in models.items():
                 for diet in diets:
                     for fold in range(1 if diet == "synthetic" else data.folds):
-                        job = _Job(name, model, diet, seed, fold, data, scenes, recipe, first)
-                        about = job.about(image_size)
-                        if _key(about) in done:
+                        job = Job(
+                            name, model, diet, seed, fold, data, scenes, recipe, first, image_size
+                        )
+                        about = job.about()
+                        if row_key(about) in done:
                             continue
                         if minutes is not None and time.monotonic() - began > 60 * minutes:
                             return read(out)
@@ -125,133 +120,6 @@ def run(
                         shutil.rmtree(job.folder(folder), ignore_errors=True)
                         say(f"{name}, {diet}, seed {seed}, fold {fold}: {row['test_miou']}")
     return read(out)
-
-
-@dataclass
-class _Job:
-    """One run: a model, what it learns from, and where it is tested."""
-
-    name: str
-    model: Contestant
-    diet: str
-    seed: int
-    fold: int
-    data: Splits
-    scenes: SyntheticSplits
-    recipe: Recipe
-    first: Recipe
-
-    @property
-    def _has_scenes(self) -> bool:
-        return self.diet in ("synthetic", "synthetic+real", "soup")
-
-    def about(self, image_size: int) -> dict[str, Any]:
-        """What identifies the run."""
-        settings: dict[str, Any] = {}
-        version = self.data.version
-        if self.diet != "synthetic":
-            settings["real"] = _settings(self.recipe)
-        if self._has_scenes:
-            settings["scenes"] = _settings(self.first) | {"scenes": self.scenes.numbers[0]}
-            version += "+" + self.scenes.version
-        return {
-            "data": self.data.name,
-            "data_version": version,
-            "data_source": self.data.source,
-            "model": self.name,
-            "diet": self.diet,
-            "seed": self.seed,
-            "fold": self.fold,
-            "folds": 1 if self.diet == "synthetic" else self.data.folds,
-            "image_size": image_size,
-            "weights": self.model.weights,
-            "backbone": self.model.backbone,
-            "recipe": json.dumps(settings),
-        }
-
-    def train(self, folder: Path, masks: str | Path | None) -> dict[str, Any]:
-        """Both stages, as far as the diet has them, and the test."""
-        import tlseg_lite as tl
-
-        model = self.model.build(self.seed)
-        parts = [self.data.parts(self.seed, fold) for fold in range(self.data.folds)]
-        train, val, test = parts[self.fold]
-        seconds, count, history, best = 0.0, 0, None, 0
-        untrained, taught = _copy(model.trained_state()), None
-        if self._has_scenes:
-            done = self._learn_scenes(model, folder)
-            taught = _copy(model.trained_state())
-            seconds, count = float(done.history.seconds.sum()), self.scenes.numbers[0]
-            history, best = done.history, done.best_epoch
-        if self.diet == "synthetic":
-            from torch.utils.data import ConcatDataset
-
-            tests = [part[2] for part in parts]  # no real image was seen: all are test images
-            ids = [key for part in tests for key in part.ids]
-            test = ConcatDataset(tests)
-        else:
-            from tlseg_lite.data.splits import Subset
-
-            limit = _real_images(self.diet)
-            if limit:
-                train = Subset(train, list(range(min(limit, len(train)))))
-            recipe = self._recipe(self.recipe)
-            if self.diet == "soup":
-                model.load_trained_state(untrained, "the untrained model")
-            done = tl.fit(model, train, val, recipe, self.folder(folder), progress=False)
-            seconds += float(done.history.seconds.sum())
-            count += len(train)
-            history, best, ids = done.history, done.best_epoch, test.ids
-        known = history.loc[history.epoch == best].iloc[0].miou
-        if self.diet == "soup":
-            known = tl.evaluate(tl.blend(model, taught), val).miou
-        scores = tl.evaluate(model, test, batch_size=self.recipe.batch_size)
-        if masks is not None:
-            self._keep(model, test, masks)
-        total = tl.count_parameters(model)
-        row = {f"test_{name}": f"{getattr(scores, name):.6f}" for name in SCORES}
-        row |= dict(zip((f"test_{c}" for c in COUNTS), scores.confusion.counts(), strict=True))
-        return row | {
-            "train_images": count,
-            "test_images": len(ids),
-            "test_ids": ids_in_words(ids),
-            "val_miou": f"{known:.6f}",
-            "best_epoch": best,
-            "trainable": total.trainable,
-            "total": total.total,
-            "seconds": f"{seconds:.1f}",
-        }
-
-    def _keep(self, model: Module, test, path: str | Path) -> None:
-        """The predicted masks of the test images, for pictures."""
-        import tlseg_lite as tl
-        from tlseg_lite import mask_store
-
-        found = {}
-        for i in range(len(test)):
-            sample = test[i]
-            key = (self.data.name, self.name, self.diet, sample["id"])
-            found[key] = (tl.predict(model, sample["image"])[0] > 0).numpy()
-        mask_store.add(path, found)
-
-    def _learn_scenes(self, model: Module, folder: Path):
-        """Fit `model` to the scenes; the run is kept, for the other folds start from it."""
-        import tlseg_lite as tl
-
-        key = (self.name, self.model.backbone, self.seed, self.scenes.version)
-        words = json.dumps([*key, _settings(self.first)])
-        folder = folder / ("scenes-" + hashlib.sha256(words.encode()).hexdigest()[:16])
-        train, val, _ = self.scenes.parts(self.seed, 0)
-        return tl.fit(model, train, val, self._recipe(self.first), folder, progress=False)
-
-    def folder(self, folder: Path) -> Path:
-        """Where the training on real images keeps its states; of no use once the row is there."""
-        words = json.dumps(_key(self.about(0)))
-        return folder / hashlib.sha256(words.encode()).hexdigest()[:16]
-
-    def _recipe(self, recipe: Recipe) -> Recipe:
-        rate = recipe.learning_rate * self.model.rate
-        return replace(recipe, seed=self.seed, learning_rate=rate)
 
 
 def prompted(sam, data: Splits | str, out: str | Path) -> pd.DataFrame:
@@ -274,7 +142,7 @@ def prompted(sam, data: Splits | str, out: str | Path) -> pd.DataFrame:
     ids = [key for part in tests for key in part.ids]
     rows = Rows(out, COLUMNS)
     with rows.alone():
-        done = {_key(row) for row in rows.read()}
+        done = {row_key(row) for row in rows.read()}
         for name in ("automatic masks", "click", "box"):
             about = {
                 "data": data.name,
@@ -290,7 +158,7 @@ def prompted(sam, data: Splits | str, out: str | Path) -> pd.DataFrame:
                 "backbone": sam.origin["fingerprint"],
                 "recipe": "{}",
             }
-            if _key(about) in done:
+            if row_key(about) in done:
                 continue
             began, total = time.monotonic(), None
             for part in tests:
@@ -309,32 +177,7 @@ def prompted(sam, data: Splits | str, out: str | Path) -> pd.DataFrame:
     return read(out)
 
 
-def _copy(state: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tensor.clone() for name, tensor in state.items()}
-
-
-def _settings(recipe: Recipe) -> dict[str, Any]:
-    values = recipe.as_dict()
-    for part in ("seed", "workers", "sam"):  # in columns of their own, or without effect
-        del values[part]
-    return values
-
-
-def _real_images(diet: str) -> int | None:
-    """The N of ``"real-N"``; None for the other diets."""
-    if diet in DIETS:
-        return None
-    head, _, number = diet.partition("-")
-    if head != "real" or not number.isdecimal() or int(number) < 1:
-        raise ValueError(f"unknown diet {diet!r}; choose from {', '.join(DIETS)}, or 'real-5'")
-    return int(number)
-
-
 def _samples(name: str) -> Splits:
     from tlseg_lite.data import samples
 
     return FoldSplits(samples(name), f"{name}-samples")
-
-
-def _key(row: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(str(row[name]) for name in _KEY)
