@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
+from tlseg_lite.cli_train import dataset_from, recipe_from, train
+
 SOURCES = ("bijie-samples", "landslide4sense-samples", "synthetic", "bijie", "landslide4sense")
-BASELINES = ("unet", "pspnet", "deeplabv3plus", "segformer", "ccnet", "transunet")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -193,155 +192,13 @@ def _add_course(commands) -> None:
     p.set_defaults(action=course)
 
 
-def _dataset(options: argparse.Namespace, parser: argparse.ArgumentParser, size: int):
-    import tlseg_lite as tl
-
-    if options.data in ("bijie", "landslide4sense"):
-        if options.root is None:
-            parser.error(f"--data {options.data} needs --root, the folder of the data set")
-        kind = tl.data.Bijie if options.data == "bijie" else tl.data.Landslide4Sense
-        return kind(options.root)
-    if options.root is not None:
-        parser.error(f"--root goes with --data bijie or landslide4sense, not {options.data}")
-    if options.data == "synthetic":
-        return tl.data.SyntheticLandslides(options.n, size=size, seed=options.seed)
-    return tl.data.samples(options.data.removesuffix("-samples"))
-
-
-def _recipe(options: argparse.Namespace):
-    from tlseg_lite.recipes import named_recipe
-
-    changes = {
-        name: getattr(options, name)
-        for name in (
-            *("sam", "epochs", "batch_size", "learning_rate", "precision", "workers"),
-            *("keep", "micro_batch", "cache", "checkpointing", "compile", "seed"),
-        )
-        if getattr(options, name, None) is not None
-    }
-    return replace(named_recipe(options.recipe), **changes)
-
-
-def _model(options: argparse.Namespace, parser: argparse.ArgumentParser, recipe):
-    import tlseg_lite as tl
-
-    size = tl.sam.variant(recipe.sam).image_size
-    if options.model in BASELINES:
-        encoder = "paper" if options.recipe == "paper" else None
-        return tl.build_baseline(options.model, encoder=encoder, image_size=size, seed=recipe.seed)
-    if options.model not in tl.DESIGNS:
-        parser.error(
-            f"argument --model: unknown model {options.model!r} "
-            f"(choose from {', '.join([*tl.DESIGNS, *BASELINES])})"
-        )
-    weights = {None: "default", "random": None}.get(options.weights, options.weights)
-    sam = tl.load_sam(recipe.sam, weights)
-    return tl.TransLandSeg(sam, tl.DESIGNS[options.model], seed=recipe.seed)
-
-
-def train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    """Train, choose on validation, report once on test, write curves and pictures."""
-    import tlseg_lite as tl
-    from tlseg_lite.files import write_atomically
-
-    if options.sam is not None and options.sam not in tl.sam.VARIANTS:
-        choices = ", ".join(tl.sam.VARIANTS)
-        parser.error(f"argument --sam: unknown variant {options.sam!r} (choose from {choices})")
-    main_process = os.environ.get("RANK", "0") == "0"  # set by `accelerate launch`
-    recipe = _recipe(options)
-    if options.start is None:
-        dataset = _dataset(options, parser, tl.sam.variant(recipe.sam).image_size)
-        name = options.model = options.model or "TransLandSeg"
-        model = _model(options, parser, recipe)
-    else:
-        name = f"as in {options.start}"
-        if options.model is not None or options.weights is not None or options.sam is not None:
-            parser.error("--start brings its model along: leave out --model, --sam and --weights")
-        model = tl.model.load_model(options.start)
-        dataset = _dataset(options, parser, model.image_size)
-    other = None
-    if options.average_with is not None:  # before the training: a mistake shows at once
-        other = tl.model.load_model(options.average_with)
-        if other.description() != model.description():
-            parser.error(
-                f"--average-with {options.average_with}: it is another kind of model "
-                f"({other.description()}) than the one to train ({model.description()})"
-            )
-    parts = tl.data.split(dataset, (0.7, 0.15, 0.15), seed=options.seed)
-    told = tl.preflight(model, parts[0], recipe)  # all processes take the same steps
-    if main_process:
-        print(
-            f"images     {dataset.source}: {', '.join(str(len(p)) for p in parts)} for training, "
-            "validation, test"
-        )
-        print(f"model      {name}: {tl.count_parameters(model)}")
-        if recipe.why:
-            print(f"chosen     {recipe.why}")
-        print(told, flush=True)
-    run = tl.fit(
-        model,
-        parts[0],
-        parts[1],
-        told.recipe,
-        options.out,
-        resume=not options.restart,
-        progress=not options.quiet,
-    )
-    if not main_process:
-        return
-    if other is not None:
-        tl.blend(model, other.to(next(model.parameters()).device).trained_state())
-        model.save(options.out / "averaged.safetensors")
-    scores = tl.evaluate(model, parts[2])
-    report = {
-        "data": dataset.source,
-        "test_ids": parts[2].ids,
-        "model": name,
-        "start": options.start and str(options.start),
-        "average_with": options.average_with and str(options.average_with),
-        "recipe": recipe.as_dict(),
-        "how": told.recipe.how(),
-        "best_epoch": run.best_epoch,
-        "validation_miou": run.best_miou,
-        "test": scores.as_dict(),
-    }
-    text = json.dumps(report, indent=1)
-    write_atomically(options.out / "scores.json", lambda t: t.write_text(text, encoding="utf-8"))
-    _save_figures(model, run, parts[2], options.out)
-    chosen = "validation chose" if recipe.keep == "best" else "kept the last,"
-    print(
-        f"{chosen} epoch {run.best_epoch} (MIoU {run.best_miou:.2%} on validation); "
-        f"on the {len(parts[2])} test images:\n{scores}"
-    )
-    print(
-        f"written    {options.out}: best.safetensors, "
-        f"{'averaged.safetensors, ' if other is not None else ''}history.csv, curve.png, "
-        "predictions.png, scores.json"
-    )
-
-
-def _save_figures(model, run, test, out: Path) -> None:
-    import matplotlib
-    from matplotlib import pyplot
-
-    from tlseg_lite import plots
-
-    matplotlib.use("Agg")
-    for name, figure in (
-        ("curve.png", plots.learning_curve(run.history)),
-        ("predictions.png", plots.predictions(model, test, n=min(4, len(test)))),
-    ):
-        figure.savefig(out / name, dpi=150)
-        pyplot.close(figure)
-
-
 def evaluate(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Scores of a saved model on a part of the data."""
     import tlseg_lite as tl
     from tlseg_lite.model import load_model
 
     model = load_model(options.model)
-    dataset = _dataset(options, parser, model.image_size)
+    dataset = dataset_from(options, parser, model.image_size)
     if options.part != "all":
         parts = tl.data.split(dataset, (0.7, 0.15, 0.15), seed=options.seed)
         dataset = parts[("train", "validation", "test").index(options.part)]
@@ -360,7 +217,7 @@ def ablate(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None
         designs=options.designs,
         seeds=range(options.seeds),
         data=options.data,
-        recipe=_recipe(options),
+        recipe=recipe_from(options),
         out=options.out,
         minutes=options.minutes,
     )
