@@ -21,6 +21,9 @@ from torch.utils.data import Dataset
 PAD_COLOUR = (123.675 / 255, 116.28 / 255, 103.53 / 255)
 """RGB of the padding: SAM's mean colour, which is zero after SAM's normalisation."""
 
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in a grey picture, ITU-R BT.601."""
+
 
 def fitted_size(native_size: tuple[int, int], size: int) -> tuple[int, int]:
     """(height, width) that `native_size` has inside a square of side `size`: longest side = size.
@@ -276,25 +279,25 @@ class Augment:
         if self.brightness:
             image = (image * (1 + self.brightness * bright)).clamp(0, 1)
         if self.contrast:
-            mean = _grey(image).mean()
+            mean = luma(image).mean()
             image = (mean + (image - mean) * (1 + self.contrast * contrast)).clamp(0, 1)
         if self.saturation:
-            grey = _grey(image)
+            grey = luma(image)
             image = (grey + (image - grey) * (1 + self.saturation * satur)).clamp(0, 1)
         if self.hue:
             image = _turn_hue(image, 2 * pi * self.hue * hue).clamp(0, 1)
         return image
 
 
-def _grey(image: Tensor) -> Tensor:
-    """Luma 1xHxW of RGB 3xHxW (ITU-R BT.601 weights)."""
-    return (image * image.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(0, keepdim=True)
+def luma(images: Tensor) -> Tensor:
+    """Grey pictures (..., 1, H, W) of RGB ones (..., 3, H, W), with the weights `LUMA`."""
+    return (images * images.new_tensor(LUMA).view(3, 1, 1)).sum(-3, keepdim=True)
 
 
 def _turn_hue(image: Tensor, angle: float) -> Tensor:
     """RGB with the hue turned by `angle` (radians) in the YIQ plane; the luma stays."""
     to_yiq = torch.tensor(
-        [[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]],
+        [LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)],
         dtype=torch.float64,
     )
     cosine, sine = cos(angle), sin(angle)

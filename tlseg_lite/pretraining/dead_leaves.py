@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tlseg_lite.data.transforms import luma
 from tlseg_lite.pretraining.textures import TILE, make_textures, spectral_noise
 
 
@@ -274,8 +275,7 @@ class DeadLeaves:
         kind, pale = self._uniform(n, 1, 1, 1), self._uniform(n, 1, 1, 1)
         colour = torch.where(kind < 0.4 * difficulty, pale, 1.0)
         colour = torch.where(kind < 0.2 * difficulty, 0.0, colour)
-        weights = torch.tensor([0.299, 0.587, 0.114], device=self.device)  # ITU-R BT.601
-        grey = (images * weights[:, None, None]).sum(1, keepdim=True)
+        grey = luma(images)
         return grey + (images - grey) * colour
 
     def _camera(self, images: Tensor, difficulty: float) -> Tensor:
