@@ -22,7 +22,7 @@ from tlseg_lite.atl import DESIGNS, ATLConfig
 from tlseg_lite.lora import LoRAConfig
 from tlseg_lite.provenance import provenance
 from tlseg_lite.recipes import Recipe
-from tlseg_lite.rows import Rows
+from tlseg_lite.rows import COUNTS, SCORES, Rows, measured
 from tlseg_lite.sam import VARIANTS
 
 if TYPE_CHECKING:
@@ -41,16 +41,14 @@ __all__ = [
     "summary",
 ]
 
-_SCORES = ("miou", "landslide_iou", "landslide_f1", "precision", "recall", "f1", "oa")
-_COUNTS = ("tp", "fp", "fn", "tn")
 _KEY = (
     *("data", "data_version", "design", "config", "seed", "fold"),
     *("variant", "image_size", "backbone", "recipe"),
 )
 COLUMNS = (
     *("data", "design", "seed", "fold", "folds", "status"),
-    *(f"test_{name}" for name in (*_SCORES, *_COUNTS)),
-    *(f"val_{name}" for name in _SCORES),
+    *(f"test_{name}" for name in (*SCORES, *COUNTS)),
+    *(f"val_{name}" for name in SCORES),
     *("best_epoch", "epochs", "train_images", "adapters", "trainable", "total", "seconds"),
     *("variant", "image_size", "weights", "backbone", "config", "recipe", "data_version"),
     *("data_source", "train_ids", "val_ids", "test_ids"),
@@ -272,9 +270,8 @@ def _train(source, seed, fold, design: Design, sam, recipe: Recipe, folder: Path
         return row | {"status": " ".join(f"diverged: {error}".split())}
     scores = tl.evaluate(model, test, batch_size=recipe.batch_size)
     best = done.history.loc[done.history.epoch == done.best_epoch].iloc[0]
-    row |= {f"test_{name}": f"{getattr(scores, name):.6f}" for name in _SCORES}
-    row |= dict(zip((f"test_{c}" for c in _COUNTS), scores.confusion.counts(), strict=True))
-    row |= {f"val_{name}": f"{best[name]:.6f}" for name in _SCORES}
+    row |= measured(scores.confusion)
+    row |= {f"val_{name}": f"{best[name]:.6f}" for name in SCORES}
     return row | {
         "best_epoch": done.best_epoch,
         "seconds": f"{done.history.seconds.sum():.1f}",

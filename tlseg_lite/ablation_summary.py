@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tlseg_lite.rows import COUNTS
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -65,7 +67,7 @@ def per_seed(frame: pd.DataFrame, score: str = "miou") -> pd.DataFrame:
 
     from tlseg_lite.metrics import ConfusionMatrix
 
-    counts = [f"test_{name}" for name in ("tp", "fp", "fn", "tn")]
+    counts = [f"test_{name}" for name in COUNTS]
     rows = []
     for _, runs in frame.groupby([*SETTING, "design", "seed"], sort=False):
         if len(runs) < runs.folds.iloc[0] or runs[counts].isna().any().any():

@@ -8,8 +8,6 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-BASELINES = ("unet", "pspnet", "deeplabv3plus", "segformer", "ccnet", "transunet")
-
 
 def dataset_from(options: argparse.Namespace, parser: argparse.ArgumentParser, size: int):
     """The images of ``--data``, ``--root`` and ``--n``; synthetic ones `size` pixels wide."""
@@ -47,13 +45,14 @@ def model_from(options: argparse.Namespace, parser: argparse.ArgumentParser, rec
     import tlseg_lite as tl
 
     size = tl.sam.variant(recipe.sam).image_size
-    if options.model in BASELINES:
+    baselines = tl.baselines.LAPTOP_ENCODERS
+    if options.model in baselines:
         encoder = "paper" if options.recipe == "paper" else None
         return tl.build_baseline(options.model, encoder=encoder, image_size=size, seed=recipe.seed)
     if options.model not in tl.DESIGNS:
         parser.error(
             f"argument --model: unknown model {options.model!r} "
-            f"(choose from {', '.join([*tl.DESIGNS, *BASELINES])})"
+            f"(choose from {', '.join([*tl.DESIGNS, *baselines])})"
         )
     weights = {None: "default", "random": None}.get(options.weights, options.weights)
     sam = tl.load_sam(recipe.sam, weights)

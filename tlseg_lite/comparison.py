@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 
 from tlseg_lite.ablation_data import FoldSplits, Holdout, Splits, SyntheticSplits, ids_in_words
 from tlseg_lite.comparison_job import DIETS, Job, real_images, row_key
-from tlseg_lite.comparison_summary import COLUMNS, COUNTS, SCORES, pooled, read, summary
+from tlseg_lite.comparison_summary import COLUMNS, pooled, read, summary
 from tlseg_lite.contestants import Contestant, contestants, prompted_mask
 from tlseg_lite.metrics import confusion
 from tlseg_lite.provenance import provenance
 from tlseg_lite.recipes import Recipe
-from tlseg_lite.rows import Rows
+from tlseg_lite.rows import Rows, measured
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -167,10 +167,11 @@ def prompted(sam, data: Splits | str, out: str | Path) -> pd.DataFrame:
                     mask = prompted_mask(sam, sample, name)
                     counts = confusion(mask, sample["mask"][0])
                     total = counts if total is None else total + counts
-            scores = total.scores()
-            row = {f"test_{s}": f"{getattr(scores, s):.6f}" for s in SCORES}
-            row |= dict(zip((f"test_{c}" for c in COUNTS), total.counts(), strict=True))
-            row |= {"test_images": len(ids), "test_ids": ids_in_words(ids), "train_images": 0}
+            row = measured(total) | {
+                "test_images": len(ids),
+                "test_ids": ids_in_words(ids),
+                "train_images": 0,
+            }
             row |= {"trainable": 0, "total": sum(p.numel() for p in sam.parameters())}
             row |= {"best_epoch": 0, "seconds": f"{time.monotonic() - began:.1f}"}
             rows.append(dict.fromkeys(COLUMNS, "") | about | row | provenance())

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlseg_lite.ablation_data import Splits, SyntheticSplits, digest, ids_in_words
-from tlseg_lite.comparison_summary import COUNTS, SCORES
 from tlseg_lite.contestants import Contestant
 from tlseg_lite.recipes import Recipe
+from tlseg_lite.rows import measured
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -120,9 +120,7 @@ class Job:
         if masks is not None:
             self._keep(model, test, masks)
         total = tl.count_parameters(model)
-        row = {f"test_{name}": f"{getattr(scores, name):.6f}" for name in SCORES}
-        row |= dict(zip((f"test_{c}" for c in COUNTS), scores.confusion.counts(), strict=True))
-        return row | {
+        return measured(scores.confusion) | {
             "train_images": count,
             "test_images": len(ids),
             "test_ids": ids_in_words(ids),

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 
 from tlseg_lite.ablation_summary import interval
 from tlseg_lite.metrics import ConfusionMatrix
-from tlseg_lite.rows import Rows
+from tlseg_lite.rows import COUNTS, SCORES, Rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCORES = ("miou", "landslide_iou", "landslide_f1", "precision", "recall", "f1", "oa")
-COUNTS = ("tp", "fp", "fn", "tn")
 COLUMNS = (
     *("data", "model", "diet", "seed", "fold", "folds", "train_images", "test_images"),
     *(f"test_{name}" for name in (*SCORES, *COUNTS)),

@@ -8,7 +8,21 @@ import io
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tlseg_lite.metrics import ConfusionMatrix
+
+SCORES = ("miou", "landslide_iou", "landslide_f1", "precision", "recall", "f1", "oa")
+COUNTS = ("tp", "fp", "fn", "tn")
+"""What a row of results has of a test: scores as fractions, and counts of pixels."""
+
+
+def measured(confusion: ConfusionMatrix) -> dict[str, str | int]:
+    """A row's scores and counts."""
+    scores = confusion.scores()
+    row = {f"test_{name}": f"{getattr(scores, name):.6f}" for name in SCORES}
+    return row | dict(zip((f"test_{c}" for c in COUNTS), confusion.counts(), strict=True))
 
 
 class Rows:
