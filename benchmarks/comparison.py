@@ -4,6 +4,7 @@
     python benchmarks/comparison.py --minutes 30            # as much as fits; call again to go on
     python benchmarks/comparison.py --models TransLandSeg unet --diets real --seeds 0 1 2
     python benchmarks/comparison.py --data bijie --test-root PATH   # test on one's own full Bijie
+    python benchmarks/comparison.py --data scenes           # learned from scenes, tested on others
 
 Real images are the 20 + 20 samples, by five-fold cross-validation, or with ``--test-root`` all of
 them for training and the rest of the full dataset for test. It may be stopped and started at any
@@ -16,9 +17,11 @@ from pathlib import Path
 
 import tlseg_lite as tl
 from tlseg_lite import comparison
-from tlseg_lite.ablation_data import FoldSplits, SyntheticSplits
+from tlseg_lite.ablation_data import FoldSplits, Splits, SyntheticSplits
 
 OUT = Path(__file__).resolve().parent.parent / "book" / "results" / "comparison.csv"
+
+DATA = ("bijie", "landslide4sense", "scenes")
 
 
 def main() -> None:
@@ -26,9 +29,10 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", help="names; else all")
     parser.add_argument("--diets", nargs="+", default=list(comparison.DIETS), help="or real-5, ...")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--data", nargs="+", default=["bijie", "landslide4sense"])
+    parser.add_argument("--data", nargs="+", default=["bijie", "landslide4sense"], choices=DATA)
     parser.add_argument("--test-root", type=Path, help="folder of the full dataset: its test part")
     parser.add_argument("--scenes", type=int, default=1500, help="generated scenes for training")
+    parser.add_argument("--test-scenes", type=int, default=200, help="with --data scenes")
     parser.add_argument("--scene-epochs", type=int, default=4)
     parser.add_argument("--scene-rate", type=float, default=1.5e-3, help="learning rate on them")
     parser.add_argument("--epochs", type=int, default=20, help="on the real images")
@@ -52,29 +56,37 @@ def main() -> None:
     sam = tl.load_sam("sam_mini", image_size=options.image_size)
     models = comparison.contestants(options.models, sam=sam)
     for name in options.data:
-        real = tl.data.samples(name)
-        if options.test_root is None:
-            data = FoldSplits(real, f"{name}-samples", val=options.val)
+        made, style = name == "scenes", "bijie" if name == "scenes" else name
+        if made:
+            data = SyntheticSplits(1, 1, options.test_scenes, size=None)  # only the last count
+            data.source = f"{options.test_scenes} other synthetic scenes, drawn anew for each seed"
         else:
-            full = {"bijie": tl.data.Bijie, "landslide4sense": tl.data.Landslide4Sense}[name]
-            test = full(options.test_root)
-            data = comparison.Holdout(real, test, f"{name}-full", val=options.val)
-        if options.models is None:
-            comparison.prompted(sam, data, options.out)
+            data = real_images(name, options)
+            if options.models is None:
+                comparison.prompted(sam, data, options.out)
         frame = comparison.run(
             models,
-            options.diets,
+            ["synthetic"] if made else options.diets,
             options.seeds,
             data,
             options.out,
             recipe=recipe,
             first=first,
-            scenes=SyntheticSplits(options.scenes, 40, 1, size=None, style=name),
+            scenes=SyntheticSplits(options.scenes, 40, 1, size=None, style=style),
             image_size=options.image_size,
             minutes=options.minutes,
-            masks=options.out.with_suffix(".npz"),
+            masks=None if made else options.out.with_suffix(".npz"),
         )
     print(comparison.summary(frame).to_string(index=False, float_format="{:.4f}".format))
+
+
+def real_images(name: str, options: argparse.Namespace) -> Splits:
+    """The real samples by folds, or all of them with the rest of the full dataset for test."""
+    real = tl.data.samples(name)
+    if options.test_root is None:
+        return FoldSplits(real, f"{name}-samples", val=options.val)
+    full = {"bijie": tl.data.Bijie, "landslide4sense": tl.data.Landslide4Sense}[name]
+    return comparison.Holdout(real, full(options.test_root), f"{name}-full", val=options.val)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
 """Can `sam_mini` choose better among its three masks? Writes book/results/own_choice.csv.
 
-    python benchmarks/own_choice.py [--pictures 1200] [--shares 0.05 0.3 1 2]
+    python benchmarks/own_choice.py [--pictures 1200] [--shares 0.05 0.3 1 2] [--sizes 256 384]
 
 Encoder, prompt encoder and the decoder's transformer stay as they are. What reads the three masks
 and their expected IoUs from the tokens is trained anew on fresh dead leaves, with the loss of the
 pre-training, once for each weight of the mean over the three masks (0.05 in the pre-training).
-TransLandSeg uses none of these parts. The shipped weights come first in the table.
+TransLandSeg uses none of these parts. The weights at the start come first in the table.
+
+The pictures have 256 pixels a side; each of the ``--sizes`` is the side of the model's input, to
+which they are enlarged. All are learned together and measured one by one. ``--write FOLDER`` keeps
+each result as a safetensors file.
 """
 
 from __future__ import annotations
@@ -17,6 +21,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from sam_mini_scores import Case, box_around, dead_leaves, photographs
 from torch import Tensor
 
@@ -26,6 +33,7 @@ from tlseg_lite.pretraining import DeadLeaves, objective
 from tlseg_lite.pretraining.held_out import normalise
 from tlseg_lite.pretraining.prompts import draw_prompts
 from tlseg_lite.provenance import provenance
+from tlseg_lite.sam import MINI_WEIGHTS
 
 OUT = Path(__file__).resolve().parent.parent / "book" / "results" / "own_choice.csv"
 SEED = 9 * 10**10  # of the training pictures; other than those of any run and of the held-out ones
@@ -37,6 +45,7 @@ Answer = tuple[Tensor, Tensor, Tensor]
 @torch.no_grad()
 def answers(sam, pictures: int, batch: int = 8, prompts: int = 16) -> Iterator[Answer]:
     """What the decoder's transformer gives for prompts to fresh pictures of all difficulties."""
+    side = sam.image_encoder.img_size
     leaves = DeadLeaves(textures=320, seed=SEED % 997)
     drawn = torch.Generator().manual_seed(SEED)
     decoder, seen = sam.mask_decoder, {}
@@ -49,9 +58,14 @@ def answers(sam, pictures: int, batch: int = 8, prompts: int = 16) -> Iterator[A
     for _ in range(0, pictures, batch):
         hard = float(torch.rand(1, generator=drawn))
         made = leaves.sample(batch, difficulty=hard, generator=drawn)
-        asked = draw_prompts(made.labels, made.whole, prompts, generator=drawn)
+        images = F.interpolate(made.images, side, mode="bilinear", align_corners=False)
+        labels = F.interpolate(made.labels[:, None], side)[:, 0]
+        asked = draw_prompts(
+            *(labels, made.whole, prompts),
+            **dict(generator=drawn, least=60 * side**2 // 256**2, cells=side // 4),
+        )
         with torch.autocast("cpu", torch.bfloat16):
-            embeddings = sam.image_encoder(normalise(made.images, sam))
+            embeddings = sam.image_encoder(normalise(images, sam))
             sparse = objective.embed_prompts(sam, asked.points, asked.kinds)
             decoded = objective.decode(sam, embeddings, sparse, objective.no_mask(sam))
         tokens = torch.stack([seen[i] for i in range(5)], 1)
@@ -60,8 +74,11 @@ def answers(sam, pictures: int, batch: int = 8, prompts: int = 16) -> Iterator[A
         hook.remove()
 
 
-def retrained(sam, known: Answer, every: float, epochs: int = 3, rate: float = 3e-4):
-    """A copy of `sam` whose three masks and expected IoUs are read anew; see `prompt_loss`."""
+def retrained(sam, known: list[Answer], every: float, epochs: int = 3, rate: float = 3e-4):
+    """A copy of `sam` whose three masks and expected IoUs are read anew; see `prompt_loss`.
+
+    `known`: the answers at each size of the input; a step has prompts of one size.
+    """
     sam = copy.deepcopy(sam)
     decoder = sam.mask_decoder
     readers = torch.nn.ModuleList(decoder.output_hypernetworks_mlps)
@@ -69,13 +86,20 @@ def retrained(sam, known: Answer, every: float, epochs: int = 3, rate: float = 3
     for weight in trained:
         weight.requires_grad_(True)
     torch.manual_seed(0)
-    n, size = len(known[0]), 64
-    steps = epochs * (n // size)
+    size = 64
+    steps = epochs * sum(len(tokens) // size for tokens, _, _ in known)
     optimizer = torch.optim.AdamW(trained, lr=rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.1)
     for _ in range(epochs):
-        for batch in torch.randperm(n)[: n // size * size].view(-1, size):
-            tokens, features, targets = (part[batch].float() for part in known)
+        batches = [
+            (answer, batch)
+            for answer in known
+            for batch in torch.randperm(len(answer[0])).split(size)
+            if len(batch) == size
+        ]
+        for i in torch.randperm(len(batches)):
+            answer, batch = batches[i]
+            tokens, features, targets = (part[batch].float() for part in answer)
             read = torch.stack([reader(tokens[:, 1 + i]) for i, reader in enumerate(readers)], 1)
             masks = (read @ features.flatten(2)).unflatten(2, features.shape[2:])
             decoded = objective.Decoded(masks, decoder.iou_prediction_head(tokens[:, 0]), features)
@@ -107,36 +131,63 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=1200, help="to train on, 16 prompts each")
     parser.add_argument("--held-out", type=int, default=24, help="of each difficulty")
     parser.add_argument("--shares", type=float, nargs="+", default=[0.05, 0.3, 1.0, 2.0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 384])
+    parser.add_argument("--weights", default="default", help="a file; else the package's own")
+    parser.add_argument("--write", type=Path, help="folder for the weights that come out")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
-    sam = tl.load_sam("sam_mini")
+    sams = [tl.load_sam("sam_mini", options.weights, image_size=side) for side in options.sizes]
     sets = {
         f"dead leaves, difficulty {hard}": list(dead_leaves(options.held_out, hard))
         for hard in (0.0, 0.5, 1.0)
     }
     sets["skimage photographs, own outlines"] = list(photographs())
-    known = tuple(torch.cat(parts) for parts in zip(*answers(sam, options.pictures), strict=True))
+    each = options.pictures // len(sams)
+    known = [
+        tuple(torch.cat(parts) for parts in zip(*answers(sam, each), strict=True)) for sam in sams
+    ]
     rows = []
     for share in (None, *options.shares):
-        model = sam if share is None else retrained(sam, known, share)
-        for name, cases in sets.items():
-            for prompt, (own, best) in measure(model, cases).items():
-                line = {
-                    "data": name,
-                    "regions": sum(len(regions) for _, regions in cases),
-                    "prompt": prompt,
-                    "weight_of_mean": "shipped" if share is None else share,
-                    "own_choice": f"{own:.4f}",
-                    "best_of_3": f"{best:.4f}",
-                    "trained_prompts": 0 if share is None else len(known[0]),
-                    "weights": sam.origin["fingerprint"],
-                }
-                rows.append(line | provenance())
-                print(*list(line.values())[:6], sep="  ", flush=True)
+        decoder = None if share is None else retrained(sams[0], known, share).mask_decoder
+        for sam in sams:
+            model = copy.deepcopy(sam)
+            if decoder is not None:
+                model.mask_decoder.load_state_dict(decoder.state_dict())
+            for name, cases in sets.items():
+                for prompt, (own, best) in measure(model, cases).items():
+                    line = {
+                        "data": name,
+                        "regions": sum(len(regions) for _, regions in cases),
+                        "image_size": sam.image_encoder.img_size,
+                        "prompt": prompt,
+                        "weight_of_mean": "none" if share is None else share,
+                        "own_choice": f"{own:.4f}",
+                        "best_of_3": f"{best:.4f}",
+                        "trained_prompts": 0 if share is None else sum(len(k[0]) for k in known),
+                        "weights": sam.origin["fingerprint"],
+                    }
+                    rows.append(line | provenance())
+                    print(*list(line.values())[:7], sep="  ", flush=True)
+        if options.write and share is not None:
+            write(sams[0], decoder, share, options)
     with options.out.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def write(sam, decoder, share: float, options: argparse.Namespace) -> None:
+    """The weights with the decoder's new readers, float16, told in the file's metadata."""
+    start = MINI_WEIGHTS if options.weights == "default" else Path(options.weights)
+    with safe_open(start, "pt") as file:
+        about = file.metadata()
+    new = {f"mask_decoder.{name}": value.half() for name, value in decoder.state_dict().items()}
+    about["readers"] = (
+        f"the three masks and their expected IoUs trained anew by benchmarks/own_choice.py, "
+        f"weight of the mean {share:g}, sizes {options.sizes}"
+    )
+    options.write.mkdir(parents=True, exist_ok=True)
+    save_file(load_file(start) | new, options.write / f"sam_mini-{share:g}.safetensors", about)
 
 
 if __name__ == "__main__":

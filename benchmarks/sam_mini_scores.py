@@ -1,14 +1,15 @@
 """What `sam_mini` can do from one prompt, measured; writes book/results/sam_mini_scores.csv.
 
-    python benchmarks/sam_mini_scores.py [--pictures 24] [--run FOLDER]
+    python benchmarks/sam_mini_scores.py [--pictures 24] [--labelme FOLDER] [--run FOLDER]
 
 On dead leaves from seeds that training never uses, on a few photographs of `skimage.data` with
 regions drawn by hand (below; a way to look, too few for a verdict), on the real landslide samples
 where TLSEG_DATA or the download cache has them, and on generated scenes. Each next to a graph
 segmentation read at the click and a colour flood from it, both with the setting that suits the
-whole set best. With ``--run`` the learning curve of a pre-training is copied to
-book/results/sam_mini_pretraining.csv; with ``--continues`` after the rows that are there: the run
-began with their weights.
+whole set best. ``--labelme`` adds photographs that somebody has outlined with LabelMe: a folder
+with a JSON file of polygons beside each picture. With ``--run`` the learning curve of a
+pre-training is copied to book/results/sam_mini_pretraining.csv; with ``--continues`` after the rows
+that are there: the run began with their weights.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -121,23 +123,48 @@ def dead_leaves(n: int, difficulty: float) -> Iterator[Case]:
         yield image, regions
 
 
+def at_256(image: np.ndarray, outlines: Iterable[Sequence[Sequence[float]]]) -> Case:
+    """A photograph (H, W) or (H, W, 3) at 256 pixels; clicks in the middle of each outline (x, y).
+
+    Outlines that are left with fewer than 100 pixels do not count.
+    """
+    from skimage import draw, transform
+
+    image = image if image.ndim == 3 else np.stack([image] * 3, -1)
+    height, width = image.shape[:2]
+    scale = 256 / max(height, width)
+    shape = (round(height * scale), round(width * scale))
+    small = transform.resize(image, shape, anti_aliasing=True).astype(np.float32)
+    regions = []
+    for outline in outlines:
+        corners = np.array(outline)[:, ::-1] * scale
+        mask = torch.from_numpy(draw.polygon2mask(shape, corners))
+        if mask.sum() >= 100:
+            regions.append((mask, zero_shot.inner_point(mask)))
+    return torch.from_numpy(small).permute(2, 0, 1), regions
+
+
 def photographs() -> Iterator[Case]:
-    """The photographs above at 256 pixels; clicks in the middle of each region."""
-    from skimage import data, draw, transform
+    """The photographs above."""
+    from skimage import data
 
     for name, outlines in PHOTOGRAPHS.items():
-        image = getattr(data, name)()
-        image = image if image.ndim == 3 else np.stack([image] * 3, -1)
-        height, width = image.shape[:2]
-        scale = 256 / max(height, width)
-        shape = (round(height * scale), round(width * scale))
-        small = transform.resize(image, shape, anti_aliasing=True).astype(np.float32)
-        regions = []
-        for outline in outlines.values():
-            corners = np.array(outline)[:, ::-1] * scale
-            mask = torch.from_numpy(draw.polygon2mask(shape, corners))
-            regions.append((mask, zero_shot.inner_point(mask)))
-        yield torch.from_numpy(small).permute(2, 0, 1), regions
+        yield at_256(getattr(data, name)(), outlines.values())
+
+
+def labelme(folder: Path) -> Iterator[Case]:
+    """Photographs with LabelMe's polygons; shapes labelled ``__ignore__`` are left out."""
+    from PIL import Image
+
+    for path in sorted(folder.glob("*.json")):
+        shapes = json.loads(path.read_text("utf-8"))["shapes"]
+        outlines = [
+            shape["points"]
+            for shape in shapes
+            if shape.get("shape_type", "polygon") == "polygon" and shape["label"] != "__ignore__"
+        ]
+        picture = next(p for p in sorted(folder.glob(path.stem + ".*")) if p.suffix != ".json")
+        yield at_256(np.asarray(Image.open(picture).convert("RGB")), outlines)
 
 
 def landslides(dataset) -> Iterator[Case]:
@@ -173,8 +200,12 @@ def box_around(mask: torch.Tensor) -> tuple[float, float, float, float] | None:
     return box if box[0] < box[2] and box[1] < box[3] else None
 
 
-def measure(sam, fine, cases: list[Case], *, automatic: bool) -> dict[str, float]:
-    """Mean IoU over all regions, method by method; `fine` is `sam` for twice the side."""
+ENLARGED = (384, 512)
+"""Sides of the model's input, to which the pictures are enlarged beside the usual 256."""
+
+
+def measure(sam, fine: dict, cases: list[Case], *, automatic: bool) -> dict[str, float]:
+    """Mean IoU over all regions, method by method; `fine` is `sam` for inputs of other sides."""
     found: dict[str, list[float]] = {}
 
     def add(name: str, value: float) -> None:
@@ -182,7 +213,7 @@ def measure(sam, fine, cases: list[Case], *, automatic: bool) -> dict[str, float
 
     for image, regions in cases:
         embedded = zero_shot.Embedded(sam, image)
-        enlarged = zero_shot.Embedded(fine, image)
+        enlarged = {side: zero_shot.Embedded(large, image) for side, large in fine.items()}
         array = image.permute(1, 2, 0).numpy()
         segmented = graphs(array)
         records = zero_shot.automatic(sam, image, points_per_side=12) if automatic else []
@@ -192,16 +223,19 @@ def measure(sam, fine, cases: list[Case], *, automatic: bool) -> dict[str, float
             add("click, own choice", fit.own)
             single = zero_shot.segment(sam, embedded, click, multimask=False)
             add("click, single mask", zero_shot.iou(single.masks, mask)[0])
-            fit = zero_shot.fit(zero_shot.segment(fine, enlarged, click), mask)
-            add("click, best of 3, image enlarged to 512 px", fit.best)
+            for side, large in fine.items():
+                fit = zero_shot.fit(zero_shot.segment(large, enlarged[side], click), mask)
+                add(f"click, best of 3, image enlarged to {side} px", fit.best)
+                add(f"click, own choice, image enlarged to {side} px", fit.own)
             box = box_around(mask)
             if box is not None:
                 answer = zero_shot.segment(sam, embedded, box=box)
                 fit = zero_shot.fit(answer, mask)
                 add("box, best of 3", fit.best)
                 add("box, own choice", fit.own)
-                fit = zero_shot.fit(zero_shot.segment(fine, enlarged, box=box), mask)
-                add("box, best of 3, image enlarged to 512 px", fit.best)
+                for side, large in fine.items():
+                    fit = zero_shot.fit(zero_shot.segment(large, enlarged[side], box=box), mask)
+                    add(f"box, best of 3, image enlarged to {side} px", fit.best)
                 single = zero_shot.segment(sam, embedded, box=box, multimask=False)
                 add("box, single mask", zero_shot.iou(single.masks, mask)[0])
             if automatic:
@@ -228,6 +262,8 @@ def measure(sam, fine, cases: list[Case], *, automatic: bool) -> dict[str, float
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pictures", type=int, default=24, help="dead leaves of each difficulty")
+    parser.add_argument("--labelme", type=Path, help="folder of outlined photographs")
+    parser.add_argument("--labelme-name", default="photographs outlined with LabelMe")
     parser.add_argument("--run", type=Path, help="folder of a pre-training: copy its curve")
     parser.add_argument(
         "--continues", action="store_true", help="the run began where the file ends"
@@ -237,7 +273,7 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     sam = tl.load_sam("sam_mini", weights=options.weights)
-    fine = tl.load_sam("sam_mini", weights=options.weights, image_size=512)
+    fine = {side: tl.load_sam("sam_mini", options.weights, image_size=side) for side in ENLARGED}
     with safe_open(options.weights, "pt") as file:
         about = file.metadata()
     about = {
@@ -259,6 +295,9 @@ def main() -> None:
         sets[f"skimage photographs, the {word} ones"] = [
             case for case, is_grey in zip(photos, grey, strict=True) if is_grey == kind
         ]
+    if options.labelme:
+        sets[options.labelme_name] = list(labelme(options.labelme))
+    without_slides = list(sets)
     for name in ("bijie", "landslide4sense"):
         dataset = tl.data.course_samples(name)
         sets[dataset.source] = list(landslides(dataset))
@@ -266,7 +305,7 @@ def main() -> None:
     sets[scenes.source] = list(landslides(scenes))
     rows = []
     for name, cases in sets.items():
-        slides = not name.startswith(("dead leaves", "skimage"))
+        slides = name not in without_slides
         regions = sum(len(r) for _, r in cases)
         for method, value in measure(sam, fine, cases, automatic=slides).items():
             rows.append(
