@@ -5,6 +5,7 @@
     python benchmarks/comparison.py --models TransLandSeg unet --diets real --seeds 0 1 2
     python benchmarks/comparison.py --data bijie --test-root PATH   # test on one's own full Bijie
     python benchmarks/comparison.py --data scenes           # learned from scenes, tested on others
+    python benchmarks/comparison.py --data few-scenes --epochs 10 --keep best  # from 48 of them
 
 Real images are the 20 + 20 samples, by five-fold cross-validation, or with ``--test-root`` all of
 them for training and the rest of the full dataset for test. It may be stopped and started at any
@@ -21,7 +22,14 @@ from tlseg_lite.ablation_data import FoldSplits, Splits, SyntheticSplits
 
 OUT = Path(__file__).resolve().parent.parent / "book" / "results" / "comparison.csv"
 
-DATA = ("bijie", "landslide4sense", "scenes")
+DATA = {
+    "bijie": None,
+    "landslide4sense": None,
+    "scenes": "synthetic",
+    "few-scenes": "real",
+}
+"""What is tested on, and for generated scenes the one diet: scenes as in the other rows, or the few
+that come with the test."""
 
 
 def main() -> None:
@@ -32,7 +40,7 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", default=["bijie", "landslide4sense"], choices=DATA)
     parser.add_argument("--test-root", type=Path, help="folder of the full dataset: its test part")
     parser.add_argument("--scenes", type=int, default=1500, help="generated scenes for training")
-    parser.add_argument("--test-scenes", type=int, default=200, help="with --data scenes")
+    parser.add_argument("--test-scenes", type=int, default=200, help="with scenes and few-scenes")
     parser.add_argument("--scene-epochs", type=int, default=4)
     parser.add_argument("--scene-rate", type=float, default=1.5e-3, help="learning rate on them")
     parser.add_argument("--epochs", type=int, default=20, help="on the real images")
@@ -56,17 +64,13 @@ def main() -> None:
     sam = tl.load_sam("sam_mini", image_size=options.image_size)
     models = comparison.contestants(options.models, sam=sam)
     for name in options.data:
-        made, style = name == "scenes", "bijie" if name == "scenes" else name
-        if made:
-            data = SyntheticSplits(1, 1, options.test_scenes, size=None)  # only the last count
-            data.source = f"{options.test_scenes} other synthetic scenes, drawn anew for each seed"
-        else:
-            data = real_images(name, options)
-            if options.models is None:
-                comparison.prompted(sam, data, options.out)
+        data, diet = images(name, options), DATA[name]
+        if options.models is None and diet is None:
+            comparison.prompted(sam, data, options.out)
+        style = "landslide4sense" if name == "landslide4sense" else "bijie"
         frame = comparison.run(
             models,
-            ["synthetic"] if made else options.diets,
+            [diet] if diet else options.diets,
             options.seeds,
             data,
             options.out,
@@ -75,13 +79,19 @@ def main() -> None:
             scenes=SyntheticSplits(options.scenes, 40, 1, size=None, style=style),
             image_size=options.image_size,
             minutes=options.minutes,
-            masks=None if made else options.out.with_suffix(".npz"),
+            masks=None if diet else options.out.with_suffix(".npz"),
         )
     print(comparison.summary(frame).to_string(index=False, float_format="{:.4f}".format))
 
 
-def real_images(name: str, options: argparse.Namespace) -> Splits:
-    """The real samples by folds, or all of them with the rest of the full dataset for test."""
+def images(name: str, options: argparse.Namespace) -> Splits:
+    """The real samples by folds, or all of them and the rest of the full dataset; or scenes."""
+    if name == "few-scenes":
+        return SyntheticSplits(48, 16, options.test_scenes, size=None)
+    if name == "scenes":
+        data = SyntheticSplits(1, 1, options.test_scenes, size=None)  # only the last count
+        data.source = f"{options.test_scenes} other synthetic scenes, drawn anew for each seed"
+        return data
     real = tl.data.samples(name)
     if options.test_root is None:
         return FoldSplits(real, f"{name}-samples", val=options.val)

@@ -126,6 +126,25 @@ def measure(sam, cases: list[Case]) -> dict[str, tuple[float, float]]:
     return {name: tuple(torch.tensor(values).mean(0).tolist()) for name, values in found.items()}
 
 
+def lines(sam, sets: dict[str, list[Case]], about: dict) -> Iterator[dict]:
+    """A row of the file for each set and kind of prompt."""
+    for name, cases in sets.items():
+        for prompt, (own, best) in measure(sam, cases).items():
+            line = {
+                "data": name,
+                "regions": sum(len(regions) for _, regions in cases),
+                "image_size": about["image_size"],
+                "prompt": prompt,
+                "weight_of_mean": about["weight_of_mean"],
+                "own_choice": f"{own:.4f}",
+                "best_of_3": f"{best:.4f}",
+                "trained_prompts": about["trained_prompts"],
+                "weights": about["weights"],
+            }
+            print(*list(line.values())[:7], sep="  ", flush=True)
+            yield line | provenance()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pictures", type=int, default=1200, help="to train on, 16 prompts each")
@@ -146,42 +165,34 @@ def main() -> None:
     known = [
         tuple(torch.cat(parts) for parts in zip(*answers(sam, each), strict=True)) for sam in sams
     ]
-    rows = []
+    number, rows = sum(len(tokens) for tokens, _, _ in known), []
     for share in (None, *options.shares):
-        decoder = None if share is None else retrained(sams[0], known, share).mask_decoder
+        readers = sams[0] if share is None else retrained(sams[0], known, share)
+        decoder = readers.mask_decoder.state_dict()
         for sam in sams:
             model = copy.deepcopy(sam)
-            if decoder is not None:
-                model.mask_decoder.load_state_dict(decoder.state_dict())
-            for name, cases in sets.items():
-                for prompt, (own, best) in measure(model, cases).items():
-                    line = {
-                        "data": name,
-                        "regions": sum(len(regions) for _, regions in cases),
-                        "image_size": sam.image_encoder.img_size,
-                        "prompt": prompt,
-                        "weight_of_mean": "none" if share is None else share,
-                        "own_choice": f"{own:.4f}",
-                        "best_of_3": f"{best:.4f}",
-                        "trained_prompts": 0 if share is None else sum(len(k[0]) for k in known),
-                        "weights": sam.origin["fingerprint"],
-                    }
-                    rows.append(line | provenance())
-                    print(*list(line.values())[:7], sep="  ", flush=True)
+            model.mask_decoder.load_state_dict(decoder)
+            about = {
+                "image_size": sam.image_encoder.img_size,
+                "weight_of_mean": "none" if share is None else share,
+                "trained_prompts": 0 if share is None else number,
+                "weights": sam.origin["fingerprint"],
+            }
+            rows += lines(model, sets, about)
         if options.write and share is not None:
-            write(sams[0], decoder, share, options)
+            write(decoder, share, options)
     with options.out.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 
 
-def write(sam, decoder, share: float, options: argparse.Namespace) -> None:
+def write(decoder: dict[str, Tensor], share: float, options: argparse.Namespace) -> None:
     """The weights with the decoder's new readers, float16, told in the file's metadata."""
     start = MINI_WEIGHTS if options.weights == "default" else Path(options.weights)
     with safe_open(start, "pt") as file:
         about = file.metadata()
-    new = {f"mask_decoder.{name}": value.half() for name, value in decoder.state_dict().items()}
+    new = {f"mask_decoder.{name}": value.half() for name, value in decoder.items()}
     about["readers"] = (
         f"the three masks and their expected IoUs trained anew by benchmarks/own_choice.py, "
         f"weight of the mean {share:g}, sizes {options.sizes}"
