@@ -3,7 +3,8 @@
 A leaf is a warped shape that hides what lies below it. Sizes follow a power law, so the pictures
 have the statistics of natural ones (Lee, Mumford and Huang 2001): objects at all scales, sharp
 occlusions, 1/f spectra. Leaves may carry parts, which gives the ambiguity (part or whole?) that
-is the reason for SAM's three masks. Light, shadows and a camera come on top.
+is the reason for SAM's three masks. Light, shadows and a camera come on top. On request leaves
+have details too, such as a house has windows: spots that look different and are no regions.
 
 Everything is batched torch and runs where the bank of textures lies; a CPU core makes about a
 hundred 256-pixel pictures in a few seconds.
@@ -60,7 +61,12 @@ class DeadLeaves:
         self.grain = torch.randn(8, 3, TILE, TILE, generator=self.generator, device=self.device)
 
     def sample(
-        self, n: int, *, difficulty: float = 1.0, generator: torch.Generator | None = None
+        self,
+        n: int,
+        *,
+        difficulty: float = 1.0,
+        details: float = 0.0,
+        generator: torch.Generator | None = None,
     ) -> Pictures:
         """`n` new pictures.
 
@@ -68,17 +74,24 @@ class DeadLeaves:
             n: how many.
             difficulty: 0 (saturated colours, few shadows, no parts) to 1 (low contrast, muted
                 natural colours or none, shadows across regions, nested parts, small objects).
+            details: share of the pictures, the first ones, whose leaves are shaded more strongly
+                and carry spots of other colours that belong to them: not labelled, to be looked
+                past.
             generator: of the pictures; None: this object's own, which moves on.
         """
         if n < 1:
             raise ValueError(f"n is {n}; expected at least one picture")
         if not 0 <= difficulty <= 1:
             raise ValueError(f"difficulty is {difficulty}; expected 0 to 1")
+        if not 0 <= details <= 1:
+            raise ValueError(f"details is {details}; expected 0 to 1")
         previous = self.generator
         self.generator = generator or previous
         try:
-            labels, whole = self._regions(n, difficulty)
-            images = self._camera(self._paint(labels, whole, difficulty), difficulty)
+            rich = int(details * n + float(self._uniform(1))) if details else 0
+            painted, whole, owner = self._regions(n, difficulty, rich)
+            images = self._camera(self._paint(painted, whole, difficulty, rich), difficulty)
+            labels = owner[painted.long()]
         finally:
             self.generator = previous
         return Pictures(images, labels, whole)
@@ -97,8 +110,12 @@ class DeadLeaves:
 
     # --- geometry -------------------------------------------------------------------------
 
-    def _regions(self, n: int, difficulty: float) -> tuple[Tensor, Tensor]:
-        """Labels and their wholes, painted from the back to the front."""
+    def _regions(self, n: int, difficulty: float, rich: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Labels and their wholes, painted from the back to the front.
+
+        The first `rich` pictures have details, which have labels of their own. The last result
+        holds, for each label, the one that it counts as.
+        """
         size, pad = self.size, self.size // 2 + 2
         canvas = torch.zeros(
             n, size + 2 * pad, size + 2 * pad, dtype=torch.uint8, device=self.device
@@ -111,7 +128,7 @@ class DeadLeaves:
         jitter = (0.45 * self._normal(leaves)).tolist()
         order = sorted(range(leaves), key=lambda i: -math.log(radii[i]) + jitter[i])
         crowded = self._uniform(n, low=0.2, high=1.0)
-        parents = [0]
+        parents, spots = [0], []
         for plane in range(2):  # horizons: large straight or wavy borders behind everything
             parents.append(plane + 1)
             self._leaf(canvas, plane + 1, 125 * scale, self._uniform(n) < 0.45, "plane")
@@ -127,8 +144,17 @@ class DeadLeaves:
                     parents.append(k)
                     has = present & (self._uniform(n) < 0.6)
                     self._leaf(canvas, part, radius, has, inside=(k, where))
+            if rich and radius > 8 * scale:
+                spots.append(len(parents))
+                parents.append(k)
+                has, some = present[:rich] & (self._uniform(rich) < 0.7), (k, where[:rich])
+                for _ in range(1 + int(self._integer(4, 1))):
+                    self._leaf(canvas[:rich], spots[-1], radius, has, None, some, (0.06, 0.35))
         labels = canvas[:, pad : pad + size, pad : pad + size].contiguous()
-        return labels, torch.tensor(parents, device=self.device).expand(n, -1)
+        whole = torch.tensor(parents, device=self.device)
+        owner = torch.arange(len(parents), device=self.device)
+        owner[spots] = whole[spots]
+        return labels, whole.expand(n, -1), owner.to(torch.uint8)
 
     def _leaf(
         self,
@@ -138,10 +164,12 @@ class DeadLeaves:
         present: Tensor,
         family: str | None = None,
         inside: tuple[int, Tensor] | None = None,
+        long: tuple[float, float] = (0.2, 0.7),
     ) -> Tensor:
         """Paint label `k` where a random shape lies; returns the corners of its windows (N, 2).
 
-        `inside` = (label, corners): a part of that leaf, clipped to it.
+        `inside` = (label, corners): a part of that leaf, clipped to it, of `long` times its
+        radius.
         """
         n, size = len(canvas), self.size
         pad = (canvas.shape[1] - size) // 2
@@ -152,18 +180,18 @@ class DeadLeaves:
         if inside is None:
             corners = self._integer(size, n, 2) + pad - half
             middle = self._uniform(n, 2, 1, 1, low=-0.5, high=0.5)
-            long = radius * self._uniform(n, low=0.7, high=1.0)
+            reach = radius * self._uniform(n, low=0.7, high=1.0)
         else:
             corners = inside[1]
             middle = self._uniform(n, 2, 1, 1, low=-0.6, high=0.6) * radius
-            long = radius * self._uniform(n, low=0.2, high=0.7)
+            reach = radius * self._uniform(n, low=long[0], high=long[1])
         ratio = torch.exp(0.75 * self._normal(n).abs()).clamp(max=12)
-        short = torch.maximum(long / ratio, torch.full_like(long, 1.6))
+        short = torch.maximum(reach / ratio, torch.full_like(reach, 1.6))
         angle = self._uniform(n, high=2 * math.pi)
         axis = torch.arange(w, device=self.device, dtype=torch.float32) - half + 0.5
         y, x = axis[:, None] - middle[:, 0], axis[None, :] - middle[:, 1]
         c, s = (f(angle)[:, None, None] for f in (torch.cos, torch.sin))
-        u = (x * c + y * s) / long[:, None, None]
+        u = (x * c + y * s) / reach[:, None, None]
         v = (y * c - x * s) / short[:, None, None]
         amount = self._uniform(n, 1, 1, 1, high=0.4) * (self._uniform(n, 1, 1, 1) < 0.7)
         du, dv = (self._warp(n, w) * amount).unbind(1)
@@ -231,7 +259,7 @@ class DeadLeaves:
         middle = self._uniform(n, 1, 3, low=0.25, high=0.75)
         return middle + (colour - middle) * contrast
 
-    def _paint(self, labels: Tensor, whole: Tensor, difficulty: float) -> Tensor:
+    def _paint(self, labels: Tensor, whole: Tensor, difficulty: float, rich: int) -> Tensor:
         """Colour, two textures and a gradient per region: (N, 3, S, S), not yet clipped."""
         n, k = whole.shape
         size = self.size
@@ -246,6 +274,8 @@ class DeadLeaves:
         coarse = coarse * (1 + 0.4 * self._normal(n, k, 3)) * base.clamp(0.2, 0.8)
         angle, zoom = self._uniform(n, k, high=6.3), torch.exp(0.5 * self._normal(n, k))
         tilt = self._normal(n, k, 2) * (0.25 / size)
+        tilt[:rich] *= 3
+        coarse[:rich] *= 2
         row = (torch.arange(n, device=self.device) * k)[:, None, None]
         index = (labels.long() + row).view(-1)
 

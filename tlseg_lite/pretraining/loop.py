@@ -43,7 +43,12 @@ class PictureStream(torch.utils.data.IterableDataset):
         generator = torch.Generator(self.device).manual_seed(self.seed + number)
         while True:
             hard = self.level.value * (0.3 + 0.7 * float(torch.rand(1, generator=generator)))
-            yield leaves.sample(self.plan.batch, difficulty=hard, generator=generator)
+            yield leaves.sample(
+                self.plan.batch,
+                difficulty=hard,
+                details=self.plan.details,
+                generator=generator,
+            )
 
 
 def pretrain(
@@ -279,9 +284,8 @@ class _Run:
             with self._autocast():
                 sparse = objective.embed_prompts(sam, points, kinds)
                 decoded = objective.decode(sam, embeddings, sparse, dense)
-            total = total + objective.prompt_loss(decoded, targets, balanced, plan.quality) / (
-                1 + again
-            )
+            loss = objective.prompt_loss(decoded, targets, balanced, plan.quality, plan.every)
+            total = total + loss / (1 + again)
             if turn < again:
                 masks = decoded.masks.detach()
                 best = objective.soft_iou(masks, targets[:, 0]).argmax(1)

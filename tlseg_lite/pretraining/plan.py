@@ -20,9 +20,11 @@ class Plan:
     rehearsals: prompts to each batch, again and again, while the encoder rests.
     warmup: share of the time for the first rise of the rate.
     harder: share of the time at which the pictures have become as hard as they get.
+    details: share of the pictures with details, as in `DeadLeaves.sample`.
     corrections: share of the later steps with a second round of prompts.
     balanced: share of the prompt phases in which the loss goes over from balanced to focal.
     quality: weight of the IoU head's loss beside the masks'.
+    every: weight of the mean of the three masks' losses beside the best one's.
     average: decay of the running mean of the weights, which is what is exported.
     textures: in the bank of the pictures.
     held_out: pictures of each of three difficulties for the curve.
@@ -39,9 +41,11 @@ class Plan:
     rehearsals: int = 4
     warmup: float = 0.01
     harder: float = 0.6
+    details: float = 0.0
     corrections: float = 0.2
     balanced: float = 0.5
     quality: float = 8.0
+    every: float = 0.05
     average: float = 0.995
     textures: int = 320
     held_out: int = 12
@@ -52,7 +56,8 @@ class Plan:
         """For a run that begins with trained weights: prompts and hard pictures from the start.
 
         A third of the usual rates: at the full ones the first minutes undo more than a run of an
-        hour or two wins back.
+        hour or two wins back. A third of the pictures have details, and the three masks may differ
+        less, so that the model's own choice among them costs less.
 
         Args:
             seed: of the pictures; take one that the weights have not been trained with (the
@@ -62,6 +67,8 @@ class Plan:
             dense=0.0,
             reading=0.0,
             harder=0.01,
+            details=0.35,
+            every=0.2,
             balanced=0.01,
             rate=2e-4,
             matrix_rate=7e-4,
