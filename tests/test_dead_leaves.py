@@ -12,8 +12,9 @@ def leaves() -> DeadLeaves:
     return DeadLeaves(128, textures=24, seed=3)
 
 
-def drawn(leaves, n=6, seed=0, difficulty=0.5):
-    return leaves.sample(n, difficulty=difficulty, generator=torch.Generator().manual_seed(seed))
+def drawn(leaves, n=6, seed=0, difficulty=0.5, details=0.0):
+    generator = torch.Generator().manual_seed(seed)
+    return leaves.sample(n, difficulty=difficulty, details=details, generator=generator)
 
 
 @pytest.mark.parametrize("difficulty", [0.0, 1.0])
@@ -74,6 +75,30 @@ def test_harder_pictures_have_less_contrast(leaves):
     assert hard.std((2, 3)).mean() < 0.85 * easy.std((2, 3)).mean()
 
 
+def test_details_belong_to_their_leaves(leaves):
+    """Spots have labels for painting; what is given as labels counts them as their leaves."""
+    leaves.generator.manual_seed(8)
+    painted, whole, owner = leaves._regions(6, 0.5, 4)
+    spots = torch.arange(len(owner)) != owner.long()
+    assert spots.sum() > 5
+    assert torch.equal(owner[spots].long(), whole[0, spots])  # a leaf, not a part of one
+    assert not spots[owner.long()].any()
+    here = spots[painted.long()].flatten(1).float().mean(1)
+    assert (here[:4] > 0.002).all()  # they are in the first four pictures ...
+    assert (here[4:] == 0).all()  # ... and in no other
+
+
+def test_details_make_regions_uneven_and_leave_the_form_alone(leaves):
+    def unevenness(details):
+        images, labels, whole = drawn(leaves, 24, difficulty=0.0, details=details)
+        assert int(labels.max()) < whole.shape[1] < 255
+        step = (images[..., 1:] - images[..., :-1]).abs().sum(1)
+        inside = labels[..., 1:] == labels[..., :-1]
+        return (step[inside] > 0.3).float().mean().item()
+
+    assert unevenness(1.0) > 1.2 * unevenness(0.0)
+
+
 @pytest.mark.parametrize("exponent", [0.5, 1.0, 2.0])
 def test_noise_has_the_spectrum_asked_for(exponent):
     field = spectral_noise(torch.full((8,), exponent), torch.Generator().manual_seed(0))
@@ -102,6 +127,7 @@ def test_textures_are_periodic(leaves):
         (lambda: DeadLeaves(64, textures=2), "textures is 2"),
         (lambda: DeadLeaves(32, textures=16).sample(0), "n is 0"),
         (lambda: DeadLeaves(32, textures=16).sample(1, difficulty=2), "difficulty is 2"),
+        (lambda: DeadLeaves(32, textures=16).sample(1, details=1.5), "details is 1.5"),
     ],
 )
 def test_errors_name_the_value(call, message):

@@ -2,6 +2,8 @@
 
 import csv
 import os
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,9 +12,9 @@ import torch.multiprocessing
 from safetensors import safe_open
 
 import tlseg_lite as tl
-from tlseg_lite.pretraining import Plan, export, objective, pretrain
+from tlseg_lite.pretraining import DeadLeaves, Plan, export, objective, pretrain
 from tlseg_lite.pretraining.held_out import CURVE, HeldOut
-from tlseg_lite.pretraining.loop import _Run
+from tlseg_lite.pretraining.loop import PictureStream, _Run
 from tlseg_lite.pretraining.muon import Muon, orthogonalise
 from tlseg_lite.pretraining.prompts import boxes_of, correction, draw_prompts
 from tlseg_lite.sam import MINI_WEIGHTS, build_sam
@@ -323,8 +325,28 @@ def test_the_plan_to_continue_has_no_phase_without_prompts():
     plan = Plan.continued(seed=7)
     assert (plan.dense, plan.reading, plan.seed) == (0.0, 0.0, 7)
     assert plan.rate < Plan().rate
+    assert plan.details > Plan().details
+    assert plan.every > Plan().every
     assert plan.difficulty(0.02) == 1.0
     assert plan.schedule(0.02) > 0.99
+
+
+def test_the_plan_reaches_pictures_and_loss(tmp_path, monkeypatch):
+    def first(details):
+        stream = PictureStream(replace(TINY, details=details), 0, SimpleNamespace(value=0.5))
+        return next(iter(stream)).images
+
+    assert not torch.equal(first(0.0), first(1.0))
+    asked = []
+
+    def loss(decoded, targets, balanced, quality, every):
+        asked.append(every)
+        return decoded.masks.mean()
+
+    monkeypatch.setattr(objective, "prompt_loss", loss)
+    run = _Run(tmp_path, replace(TINY, every=0.4), "cpu")
+    run.step(DeadLeaves(textures=16).sample(2), t=0.9)
+    assert set(asked) == {0.4}
 
 
 def _two_gradients(rank, out, meeting):
