@@ -4,6 +4,7 @@ import csv
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
@@ -130,6 +131,16 @@ def test_summary_counts_pixels_of_all_folds_together(recorded):
     half = frame[~((frame.diet == "real") & (frame.seed == 1) & (frame.fold == 1))]
     left = comparison.summary(half)
     assert left[left.diet == "real"].iloc[0].seeds == 1  # a seed with a missing fold is left out
+
+
+def test_of_several_sets_of_weights_the_one_with_the_most_rows_is_taken():
+    starts = pd.DataFrame({"backbone": ["a", "", "b", None, "b"], "model": list("vwxyz")})
+    rows, chosen = comparison.of_one_start(starts)
+    assert chosen == "b"
+    assert list(rows.model) == ["w", "x", "y", "z"]  # random weights (empty) are always in
+    rows, chosen = comparison.of_one_start(starts[starts.model == "w"])
+    assert (len(rows), chosen) == (1, "")
+    assert comparison.of_one_start(starts[:0])[1] == ""
 
 
 def test_fewer_real_images_and_their_masks(recorded, tmp_path):

@@ -89,6 +89,25 @@ def test_audit_names_the_one_row_that_contradicts_itself(tables, tmp_path):
     assert sum(int(row[2].split()[-1]) for row in table.rows) == 19 + 10, "rows with scores"
 
 
+def test_scores_keep_two_sets_of_weights_apart(tables, tmp_path):
+    now = tl.load_sam("sam_mini").origin["fingerprint"]
+    runs = [
+        comparison_run(
+            seed, fold, 10, 10, 0, 80, model="TransLandSeg", weights="default", backbone=b
+        )
+        for b in (now, "0123456789abcdef")
+        for seed in (0, 1)
+        for fold in (0, 1)
+    ]
+    pd.DataFrame(runs).to_csv(tmp_path / "comparison.csv", index=False)
+    (table,) = tables.scores(tmp_path)
+    found = [row[5] for row in table.rows if row[:2] == ["Bijie", "TransLandSeg"]]
+    assert found == [
+        f"bijie-samples, 2 folds, default {start} at 256 px" for start in (now[:6], "012345")
+    ]
+    assert f"begins with {now[:6]}" in table.note
+
+
 def test_scores_add_the_folds_of_a_seed_and_leave_incomplete_seeds_out(tables, tmp_path):
     runs = [
         comparison_run(0, 0, 10, 10, 0, 80),

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from tlseg_lite.ablation_data import FoldSplits, Holdout, Splits, SyntheticSplits, ids_in_words
 from tlseg_lite.comparison_job import DIETS, Job, real_images, row_key
-from tlseg_lite.comparison_summary import COLUMNS, pooled, read, summary
+from tlseg_lite.comparison_summary import COLUMNS, of_one_start, pooled, read, summary
 from tlseg_lite.contestants import Contestant, contestants, prompted_mask
 from tlseg_lite.metrics import confusion
 from tlseg_lite.provenance import provenance
@@ -34,6 +34,7 @@ __all__ = [
     "Contestant",
     "Holdout",
     "contestants",
+    "of_one_start",
     "pooled",
     "prompted",
     "read",

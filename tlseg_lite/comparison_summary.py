@@ -38,6 +38,24 @@ def read(path: str | Path) -> pd.DataFrame:
     return frame
 
 
+def of_one_start(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The rows of models that start from random weights, or from one and the same set of SAM's.
+
+    Scores from two sets of weights are not to be compared. Of several in the file it is the set
+    with the most rows.
+
+    Args:
+        frame: from `run` or `read`.
+
+    Returns:
+        the rows; the fingerprint of the set, empty where all start from random weights.
+    """
+    backbone = frame.backbone.fillna("")
+    rows_of = backbone[backbone != ""].value_counts()
+    chosen = rows_of.index[0] if len(rows_of) else ""
+    return frame[backbone.isin(["", chosen])], chosen
+
+
 def pooled(runs: pd.DataFrame, score: str = "miou") -> dict[int, float]:
     """A score of one model for each seed, as a fraction; a seed with missing folds is left out.
 

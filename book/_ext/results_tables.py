@@ -122,6 +122,8 @@ def scores(folder: Path) -> Iterator[Table]:
     from tlseg_lite.ablation_summary import interval
 
     frame = read(folder, "comparison.csv")
+    if frame is not None:
+        frame = frame.fillna({"backbone": ""})
     published = tl.audit.published()
     printed = published[published.miou.notna() & published.table.isin(["I", "II", "1", "2"])]
     printed = printed.drop_duplicates(["dataset", "row"])
@@ -141,12 +143,15 @@ def scores(folder: Path) -> Iterator[Table]:
             status = PARTIAL if not same else REPRODUCED if inside else DIFFERENT
             first = runs[(runs.data == setting["data"]) & (runs.diet == setting["diet"])].iloc[0]
             how = f"{first.folds} folds" if first.folds > 1 else "held-out images"
-            split = f"{setting['data']}, {how}, {setting['weights']} at {setting['image_size']} px"
+            origin = f"{setting['weights']} {setting['backbone'][:6]}".strip()
+            split = f"{setting['data']}, {how}, {origin} at {setting['image_size']} px"
             ours = with_interval(mean, low, high)
             rows.append([*start, ours, str(len(group)), split, status])
     note = "No comparison.csv is in book/results: nothing has been run." if frame is None else ""
     if frame is not None:
         note = f"From comparison.csv. {provenance(frame)}"
+        now = tl.load_sam("sam_mini").origin["fingerprint"][:6]
+        note += f" The fingerprint of sam_mini's present weights begins with {now}."
     headers = ["data", "model", "printed MIoU (%)", "ours (95 %)", "seeds", "our split", "status"]
     yield Table(headers, rows, note)
 
