@@ -113,7 +113,8 @@ def pretrain(
             torch.multiprocessing.spawn(
                 _train_beside, (processes, settings, report, Path(meeting) / "meet"), processes
             )
-    return export(out / "state.pt", out / "sam_mini.safetensors")
+    share = plan.share if start is not None else 1.0
+    return export(out / "state.pt", out / "sam_mini.safetensors", start=start, share=share)
 
 
 def _train_beside(rank: int, world: int, settings: tuple, report: Any, meeting: Path) -> None:
@@ -360,19 +361,36 @@ class _Run:
         self.generator.manual_seed(self.plan.seed + 1 + self.steps)
 
 
-def export(state: str | Path, target: str | Path, **provenance: str) -> Path:
+def export(
+    state: str | Path,
+    target: str | Path,
+    *,
+    start: str | Path | None = None,
+    share: float = 1.0,
+    **provenance: str,
+) -> Path:
     """Write the averaged weights of a run as float16 safetensors, with their provenance.
 
     Args:
         state: a run's ``state.pt``.
         target: the file to write.
+        start: weights to go back to: ``share * (the run's) + (1 - share) * start`` is written
+            (WiSE-FT; Wortsman et al., CVPR 2022).
+        share: of the run's weights, 0 to 1.
         provenance: further entries of the file's metadata.
 
     Raises:
         FileNotFoundError: there is no such run.
+        ValueError: a share outside of 0 to 1, or below 1 without `start`.
     """
     from safetensors.torch import save_file
 
+    from tlseg_lite.sam import read_checkpoint
+
+    if not 0 <= share <= 1:
+        raise ValueError(f"share is {share!r}; expected 0 (the start) to 1 (the run's weights)")
+    if share < 1 and start is None:
+        raise ValueError(f"share is {share!r}; pass start, the weights that the rest comes from")
     state, target = Path(state), Path(target)
     if not state.is_file():
         raise FileNotFoundError(f"no pre-training state at {state}; run pretrain(...) first")
@@ -384,7 +402,12 @@ def export(state: str | Path, target: str | Path, **provenance: str) -> Path:
         "minutes": f"{run['seconds'] / 60:.1f}",
         **provenance,
     }
-    weights = {k: v.half().contiguous() for k, v in run["average"].items()}
+    weights = run["average"]
+    if share < 1:
+        before = read_checkpoint(start)
+        weights = {k: before[k].float().lerp(v.float(), share) for k, v in weights.items()}
+        metadata["share"] = f"{share:g} of these weights, the rest are those that it began with"
+    weights = {k: v.half().contiguous() for k, v in weights.items()}
     part = target.with_suffix(".part")
     save_file(weights, part, metadata)
     part.chmod(0o644)

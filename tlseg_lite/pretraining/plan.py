@@ -26,6 +26,7 @@ class Plan:
     quality: weight of the IoU head's loss beside the masks'.
     every: weight of the mean of the three masks' losses beside the best one's.
     average: decay of the running mean of the weights, which is what is exported.
+    share: of a run's own weights in what is exported; the rest are those that it began with.
     textures: in the bank of the pictures.
     held_out: pictures of each of three difficulties for the curve.
     seed: of weights and pictures.
@@ -47,6 +48,7 @@ class Plan:
     quality: float = 8.0
     every: float = 0.05
     average: float = 0.995
+    share: float = 1.0
     textures: int = 320
     held_out: int = 12
     seed: int = 0
@@ -57,7 +59,8 @@ class Plan:
 
         A third of the usual rates: at the full ones the first minutes undo more than a run of an
         hour or two wins back. A third of the pictures have details, and the three masks may differ
-        less, so that the model's own choice among them costs less.
+        less, so that the model's own choice among them costs less. What comes out is half of what
+        was learned: the mean of the weights before and after.
 
         Args:
             seed: of the pictures; take one that the weights have not been trained with (the
@@ -69,6 +72,7 @@ class Plan:
             harder=0.01,
             details=0.35,
             every=0.2,
+            share=0.5,
             balanced=0.01,
             rate=2e-4,
             matrix_rate=7e-4,
