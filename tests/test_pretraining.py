@@ -301,6 +301,28 @@ def test_run_can_start_from_given_weights(tmp_path):
         torch.testing.assert_close(got[key], value.float(), msg=key)
 
 
+def test_a_run_that_continues_may_go_half_the_way_back(tmp_path):
+    state = {k: v.half() for k, v in build_sam("sam_mini").state_dict().items()}
+    torch.save(state, tmp_path / "start.pth")
+    plan = replace(TINY, dense=1.0, rate=0.01, average=0.5, share=0.5)
+    path = pretrain(
+        tmp_path / "run", minutes=0.02, start=tmp_path / "start.pth", plan=plan,
+        workers=0, device="cpu", report=None,
+    )  # fmt: skip
+    learned = torch.load(tmp_path / "run" / "state.pt", weights_only=True)["average"]
+    got = tl.load_sam("sam_mini", weights=path).state_dict()
+    key = "image_encoder.neck.0.weight"
+    assert not torch.allclose(learned[key], state[key].float(), atol=1e-3)
+    for key, value in state.items():
+        middle = (value.float() + learned[key].float()) / 2
+        torch.testing.assert_close(got[key], middle, rtol=1e-3, atol=1e-3, msg=key)
+    with safe_open(path, "pt") as file:
+        assert file.metadata()["share"].startswith("0.5 of")
+    for share, words in ((1.5, "share is 1.5; expected 0"), (0.5, "share is 0.5; pass start")):
+        with pytest.raises(ValueError, match=words):
+            export(tmp_path / "run" / "state.pt", tmp_path / "x.safetensors", share=share)
+
+
 def test_the_quality_head_learns_which_mask_is_best():
     """Of two predictions with the same squared error, the one in the right order costs less."""
     target = torch.zeros(1, 16, 16)
@@ -327,6 +349,7 @@ def test_the_plan_to_continue_has_no_phase_without_prompts():
     assert plan.rate < Plan().rate
     assert plan.details > Plan().details
     assert plan.every > Plan().every
+    assert plan.share < Plan().share == 1.0
     assert plan.difficulty(0.02) == 1.0
     assert plan.schedule(0.02) > 0.99
 
