@@ -147,9 +147,10 @@ class DeadLeaves:
             if rich and radius > 8 * scale:
                 spots.append(len(parents))
                 parents.append(k)
-                has, some = present[:rich] & (self._uniform(rich) < 0.7), (k, where[:rich])
+                has = present[:rich] & (self._uniform(rich) < 0.7)
+                small = {"inside": (k, where[:rich]), "long": (0.06, 0.35)}
                 for _ in range(1 + int(self._integer(4, 1))):
-                    self._leaf(canvas[:rich], spots[-1], radius, has, None, some, (0.06, 0.35))
+                    self._leaf(canvas[:rich], spots[-1], radius, has, **small)
         labels = canvas[:, pad : pad + size, pad : pad + size].contiguous()
         whole = torch.tensor(parents, device=self.device)
         owner = torch.arange(len(parents), device=self.device)

@@ -382,10 +382,11 @@ def export(
     Raises:
         FileNotFoundError: there is no such run.
         ValueError: a share outside of 0 to 1, or below 1 without `start`.
+        CheckpointError: `start` does not fit.
     """
     from safetensors.torch import save_file
 
-    from tlseg_lite.sam import read_checkpoint
+    from tlseg_lite.sam import load_sam
 
     if not 0 <= share <= 1:
         raise ValueError(f"share is {share!r}; expected 0 (the start) to 1 (the run's weights)")
@@ -404,8 +405,8 @@ def export(
     }
     weights = run["average"]
     if share < 1:
-        before = read_checkpoint(start)
-        weights = {k: before[k].float().lerp(v.float(), share) for k, v in weights.items()}
+        before = load_sam("sam_mini", weights=start).state_dict()  # read as the run has read it
+        weights = {k: before[k].lerp(v, share) for k, v in weights.items()}
         metadata["share"] = f"{share:g} of these weights, the rest are those that it began with"
     weights = {k: v.half().contiguous() for k, v in weights.items()}
     part = target.with_suffix(".part")
