@@ -8,8 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlseg_lite import mask_store
 from tlseg_lite.ablation_data import Splits, SyntheticSplits, digest, ids_in_words
 from tlseg_lite.contestants import Contestant
+from tlseg_lite.evaluation import answers
+from tlseg_lite.metrics import ConfusionMatrix, confusion
 from tlseg_lite.recipes import Recipe
 from tlseg_lite.rows import measured
 
@@ -116,11 +119,15 @@ class Job:
         known = history.loc[history.epoch == best].iloc[0].miou
         if self.diet == "soup":
             known = tl.evaluate(tl.blend(model, taught), val).miou
-        scores = tl.evaluate(model, test, batch_size=self.recipe.batch_size)
+        counts, predicted = ConfusionMatrix(0, 0, 0, 0), {}
+        for sample, logits in answers(model, test, self.recipe.batch_size):
+            mask = (logits > 0).cpu()
+            counts += confusion(mask, sample["mask"])
+            predicted[self.data.name, self.name, self.diet, sample["id"]] = mask[0].numpy()
         if masks is not None:
-            self._keep(model, test, masks)
+            mask_store.add(masks, predicted)
         total = tl.count_parameters(model)
-        return measured(scores.confusion) | {
+        return measured(counts) | {
             "train_images": count,
             "test_images": len(ids),
             "test_ids": ids_in_words(ids),
@@ -130,18 +137,6 @@ class Job:
             "total": total.total,
             "seconds": f"{seconds:.1f}",
         }
-
-    def _keep(self, model: Module, test, path: str | Path) -> None:
-        """The predicted masks of the test images, for pictures."""
-        import tlseg_lite as tl
-        from tlseg_lite import mask_store
-
-        found = {}
-        for i in range(len(test)):
-            sample = test[i]
-            key = (self.data.name, self.name, self.diet, sample["id"])
-            found[key] = (tl.predict(model, sample["image"])[0] > 0).numpy()
-        mask_store.add(path, found)
 
     def _learn_scenes(self, model: Module, folder: Path):
         """Fit `model` to the scenes; the run is kept, for the other folds start from it."""

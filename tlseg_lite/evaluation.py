@@ -43,11 +43,25 @@ def evaluate(
         ValueError: the dataset is empty, or `views` is neither 1 nor 8.
         NotEnoughMemory: not even one image at a time fits.
     """
+    pairs = answers(model, dataset, batch_size, views, progress)
+    return sum(_counted(*pair) for pair in pairs).scores()
+
+
+def answers(
+    model: torch.nn.Module,
+    dataset: Dataset,
+    batch_size: int = 4,
+    views: int = 1,
+    progress: bool = False,
+) -> Iterator[tuple[dict[str, Any], torch.Tensor]]:
+    """What `evaluate` counts: each sample of `dataset` in order, and its logits (1, h, w).
+
+    Arguments and errors are those of `evaluate`.
+    """
     if len(dataset) == 0:
         raise ValueError("the dataset is empty: there is nothing to evaluate on")
     indices = bar(range(len(dataset)), desc="images", show=progress)
-    samples = (dataset[index] for index in indices)
-    return sum(_confusions(model, samples, batch_size, views)).scores()
+    yield from _in_batches(model, (dataset[index] for index in indices), batch_size, views)
 
 
 def predict(model: torch.nn.Module, image: torch.Tensor, *, views: int = 1) -> torch.Tensor:
@@ -74,7 +88,8 @@ def shared_scores(
     )
     samples = DataLoader(mine, batch_size=None, collate_fn=_as_it_is, num_workers=workers)
     with accelerator.autocast():
-        counted = sum(_confusions(model, samples, batch_size), start=ConfusionMatrix(0, 0, 0, 0))
+        pairs = _in_batches(model, samples, batch_size)
+        counted = sum((_counted(*pair) for pair in pairs), start=ConfusionMatrix(0, 0, 0, 0))
     counts = torch.tensor(counted.counts(), dtype=torch.float64, device=accelerator.device)
     return ConfusionMatrix(*accelerator.reduce(counts, "sum").tolist()).scores()
 
@@ -83,23 +98,22 @@ def _as_it_is(sample: dict[str, Any]) -> dict[str, Any]:
     return sample
 
 
-def _confusions(
+def _in_batches(
     model: torch.nn.Module, samples: Iterable[dict[str, Any]], batch_size: int, views: int = 1
-) -> Iterator[ConfusionMatrix]:
-    """The confusion matrix of each image, in order."""
+) -> Iterator[tuple[dict[str, Any], torch.Tensor]]:
+    """Each sample and its logits, in order."""
     waiting: list[dict[str, Any]] = []
     for sample in samples:
         waiting.append(sample)
         if len(waiting) == batch_size:
-            yield from _count_batch(model, waiting, views)
+            yield from zip(waiting, _predict_views(model, waiting, views), strict=True)
             waiting = []
     if waiting:
-        yield from _count_batch(model, waiting, views)
+        yield from zip(waiting, _predict_views(model, waiting, views), strict=True)
 
 
-def _count_batch(model, samples: list[dict[str, Any]], views: int) -> Iterator[ConfusionMatrix]:
-    for sample, logits in zip(samples, _predict_views(model, samples, views), strict=True):
-        yield confusion(logits > 0, sample["mask"].to(logits.device))
+def _counted(sample: dict[str, Any], logits: torch.Tensor) -> ConfusionMatrix:
+    return confusion(logits > 0, sample["mask"].to(logits.device))
 
 
 def _predict_views(model, samples: list[dict[str, Any]], views: int) -> list[torch.Tensor]:
