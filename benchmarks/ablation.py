@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import tlseg_lite as tl
-from tlseg_lite.ablation_data import SyntheticSplits
+from tlseg_lite.experiments.splits import SyntheticSplits
 
 OUT = Path(__file__).resolve().parent.parent / "book" / "results" / "ablation.csv"
 

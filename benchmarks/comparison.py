@@ -17,8 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import tlseg_lite as tl
-from tlseg_lite import comparison
-from tlseg_lite.ablation_data import FoldSplits, Splits, SyntheticSplits
+from tlseg_lite.experiments import comparison
+from tlseg_lite.experiments.splits import FoldSplits, Splits, SyntheticSplits
 
 OUT = Path(__file__).resolve().parent.parent / "book" / "results" / "comparison.csv"
 

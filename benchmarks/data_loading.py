@@ -28,11 +28,11 @@ from PIL import Image
 from torch.utils.data import default_collate
 
 import tlseg_lite as tl
-from tlseg_lite import machine
+from tlseg_lite.core.provenance import provenance
 from tlseg_lite.data import Augment, Cached, Prepared
 from tlseg_lite.data.images import ImagePairs
-from tlseg_lite.provenance import provenance
-from tlseg_lite.steps import TrainingStep, accelerator_for, optimiser_for
+from tlseg_lite.training import machine
+from tlseg_lite.training.step import TrainingStep, accelerator_for, optimiser_for
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "book" / "results" / "data_loading.csv"

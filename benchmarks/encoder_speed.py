@@ -35,8 +35,8 @@ from typing import Any
 import torch
 
 import tlseg_lite as tl
-from tlseg_lite.provenance import provenance
-from tlseg_lite.rows import Rows
+from tlseg_lite.core.provenance import provenance
+from tlseg_lite.experiments.results import Rows
 
 OUT = Path(__file__).resolve().parent.parent / "book" / "results" / "encoder_speed.csv"
 MODES = ("forward", "forward_backward", "step")

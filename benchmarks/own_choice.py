@@ -28,12 +28,12 @@ from sam_mini_scores import Case, box_around, dead_leaves, photographs
 from torch import Tensor
 
 import tlseg_lite as tl
-from tlseg_lite import zero_shot
+from tlseg_lite.core.provenance import provenance
 from tlseg_lite.pretraining import DeadLeaves, objective
 from tlseg_lite.pretraining.held_out import normalise
 from tlseg_lite.pretraining.prompts import draw_prompts
-from tlseg_lite.provenance import provenance
-from tlseg_lite.sam import MINI_WEIGHTS
+from tlseg_lite.sam import prompting as zero_shot
+from tlseg_lite.sam.variants import MINI_WEIGHTS
 
 OUT = Path(__file__).resolve().parent.parent / "book" / "results" / "own_choice.csv"
 SEED = 9 * 10**10  # of the training pictures; other than those of any run and of the held-out ones

@@ -27,11 +27,11 @@ import torch
 from safetensors import safe_open
 
 import tlseg_lite as tl
-from tlseg_lite import zero_shot
 from tlseg_lite.pretraining.dead_leaves import DeadLeaves
 from tlseg_lite.pretraining.held_out import HELD_OUT
 from tlseg_lite.pretraining.prompts import boxes_of
-from tlseg_lite.sam import MINI_WEIGHTS
+from tlseg_lite.sam import prompting as zero_shot
+from tlseg_lite.sam.variants import MINI_WEIGHTS
 
 RESULTS = Path(__file__).resolve().parent.parent / "book" / "results"
 FELZENSZWALB = (30, 100, 300, 1000)  # scales tried

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 import tlseg_lite as tl
-from tlseg_lite.data.separability import separation
-from tlseg_lite.downloads import DownloadError
+from tlseg_lite.core.downloads import DownloadError
+from tlseg_lite.scenes.separability import separation
 
 OUT = Path(__file__).resolve().parent.parent / "book" / "results" / "separability.csv"
 

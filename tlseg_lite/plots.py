@@ -83,7 +83,7 @@ def predictions(model: torch.nn.Module, dataset: Sequence[dict[str, Any]], n: in
     """Pictures, the probability of landslide in each pixel, and both outlines, column by column."""
     import matplotlib.pyplot as plt
 
-    from tlseg_lite.training import predict
+    from tlseg_lite.training.loop import predict
 
     n = min(n, len(dataset))
     figure, axes = plt.subplots(

@@ -48,7 +48,7 @@ def with_interval(mean: float, low: float, high: float, sign: bool = False) -> s
 def budgets(folder: Path) -> Iterator[Table]:
     """The papers' parameter counts against those of the package's models, counted now."""
     import tlseg_lite as tl
-    from tlseg_lite.model import budget
+    from tlseg_lite.adapters.translandseg import budget
 
     table = tl.audit.published()
     printed = table.dropna(subset=["parameters_trainable"]).set_index(["paper", "row"])
@@ -104,7 +104,7 @@ def audit(folder: Path) -> Iterator[Table]:
 
 def pooled(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """A test MIoU for each group and seed whose folds are complete: counts of the folds added."""
-    from tlseg_lite.metrics import ConfusionMatrix
+    from tlseg_lite.metrics.confusion import ConfusionMatrix
 
     counts = ["test_tp", "test_fp", "test_fn", "test_tn"]
     rows = []
@@ -119,7 +119,7 @@ def pooled(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 def scores(folder: Path) -> Iterator[Table]:
     """The papers' models: printed MIoU, and what this project measured on real images."""
     import tlseg_lite as tl
-    from tlseg_lite.ablation_summary import interval
+    from tlseg_lite.experiments.ablation_summary import interval
 
     frame = read(folder, "comparison.csv")
     if frame is not None:
@@ -170,7 +170,7 @@ def _runs_on_real_images(frame, dataset: str, model: str):
 
 def _settings(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """The settings of an ablation that have two seeds, each with its name for a reader."""
-    from tlseg_lite.ablation_summary import SETTING
+    from tlseg_lite.experiments.ablation_summary import SETTING
 
     for _, setting in rows.groupby(list(SETTING), sort=False):
         one = setting.iloc[0]
@@ -255,7 +255,7 @@ def findings(folder: Path) -> Iterator[Table]:
                 status = {"holds": REPRODUCED, "reversed": DIFFERENT}.get(line.verdict, PARTIAL)
             told = (difference, str(int(line.pairs)), verdict, status)
             lines.append([line.finding, name, *(told if known else ("–", "0", "–", NOT_RUN))])
-    from tlseg_lite.ablation_summary import FINDINGS
+    from tlseg_lite.experiments.ablation_summary import FINDINGS
 
     for finding in (*FINDINGS, "the middle does not matter much") if not lines else ():
         lines.append([finding, "–", "–", "0", "–", NOT_RUN])

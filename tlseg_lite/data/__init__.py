@@ -1,40 +1,42 @@
-"""Images with landslide masks: real data sets, samples, synthetic scenes, transforms, splits.
+"""Images with landslide masks (every chapter): real data sets, samples, transforms, splits.
 
 Every dataset has ``len``, items ``{"image": float32 3xHxW in [0, 1], "mask": float32 1xHxW of
 0/1, "id": str}`` at native size, ``.ids`` (list of str) and ``.source`` (what it is, in words).
+May import `core`. The synthetic scenes are a dataset too and are handed on here; they live in
+`tlseg_lite.scenes`.
 """
 
-from tlseg_lite._lazy import lazy
-
-# at once, not when first used: a later import of the module `samples` would hide the function
-from tlseg_lite.data.samples import course_samples, samples
+from tlseg_lite.core.lazy import lazy
 
 # public name -> module that defines it; imported when first used
 _NAMES = {
-    "Augment": "transforms",
     "Bijie": "bijie",
     "Cached": "cache",
-    "DataError": "errors",
     "Landslide4Sense": "landslide4sense",
-    "MissingDataError": "errors",
-    "Prepared": "transforms",
-    "SyntheticLandslides": "synthetic",
-    "fit_square": "transforms",
+    "samples": "sample_sets",
+    "Subset": "splits",
     "k_fold": "splits",
     "split": "splits",
+    "DataError": "tlseg_lite.core.errors",
+    "MissingDataError": "tlseg_lite.core.errors",
+    "course_samples": "tlseg_lite.scenes.fallback",
+    "SyntheticLandslides": "tlseg_lite.scenes.synthetic",
+    "Augment": "transforms",
+    "Prepared": "transforms",
+    "fit_square": "transforms",
     "unfit": "transforms",
 }
 _MODULES = (
     "bijie",
     "cache",
-    "errors",
     "images",
     "landslide4sense",
+    "sample_files",
+    "sample_sets",
     "splits",
-    "synthetic",
     "transforms",
 )
 
-__all__ = ["course_samples", "samples", *_NAMES, *_MODULES]
+__all__ = [*_NAMES, *_MODULES]
 
 __getattr__, __dir__ = lazy(__name__, globals(), _NAMES, _MODULES)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch.utils.data import Dataset
 
-from tlseg_lite.data.errors import MissingDataError, listing
+from tlseg_lite.core.errors import MissingDataError, listing
 from tlseg_lite.data.images import (
     IMAGE_SUFFIXES,
     ImagePairs,

@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Subset
 
+from tlseg_lite.core.files import write_atomically
+from tlseg_lite.core.progress import say
 from tlseg_lite.data.transforms import shrink
-from tlseg_lite.files import write_atomically
-from tlseg_lite.progress import say
 
 WHERE = ("no", "memory", "disk", "auto")
 """Where a recipe may keep pictures; ``auto``: in memory if they fit, else on disk if possible."""
@@ -195,7 +195,7 @@ def cached(dataset: Dataset, where: str, size: int | None, threads: int = 0) -> 
 
 def cache_folder() -> Path:
     """Where a recipe's cache on disk lies: the folder ``images`` of the project's cache."""
-    from tlseg_lite.downloads import cache_dir
+    from tlseg_lite.core.downloads import cache_dir
 
     return cache_dir() / "images"
 

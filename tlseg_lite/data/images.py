@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from tlseg_lite.data.errors import DataError, MissingDataError, listing
+from tlseg_lite.core.errors import DataError, MissingDataError, listing
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")  # lossless: JPEG would invent mask pixels

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from tlseg_lite.data.errors import DataError, MissingDataError, listing
+from tlseg_lite.core.errors import DataError, MissingDataError, listing
 from tlseg_lite.data.images import check_items, files_by_stem, natural_key
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from torch.utils.data import Dataset
 from torch.utils.data import Subset as TorchSubset
 
-from tlseg_lite.data.errors import DataError, listing
+from tlseg_lite.core.errors import DataError, listing
 
 
 class Subset(TorchSubset):

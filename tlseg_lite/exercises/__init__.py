@@ -7,7 +7,7 @@ exercise works on. ``python -m tlseg_lite.exercises OUT`` (or ``tlseg-lite cours
 notebooks without solutions for students and with them for teachers.
 """
 
-from tlseg_lite._lazy import lazy
+from tlseg_lite.core.lazy import lazy
 
 # public name -> module that defines it
 _NAMES = {

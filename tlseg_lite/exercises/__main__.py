@@ -2,6 +2,6 @@
 
 import sys
 
-from tlseg_lite.cli import main
+from tlseg_lite.cli.commands import main
 
 sys.exit(main(["course", *sys.argv[1:]]))

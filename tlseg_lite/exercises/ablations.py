@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from tlseg_lite.ablation_summary import interval
 from tlseg_lite.exercises.verdict import (
     Wrong,
     call,
@@ -18,6 +17,7 @@ from tlseg_lite.exercises.verdict import (
     parts,
     shown,
 )
+from tlseg_lite.experiments.ablation_summary import interval
 
 FIRST = (71.4, 68.9, 74.2, 70.1, 72.6)  # made up: MIoU in percent of two designs, five seeds
 SECOND = (70.1, 68.2, 72.0, 70.0, 70.9)
@@ -212,7 +212,7 @@ def check_4_4(answer: Any) -> str:
 def check_4_5(answer: Any) -> str:
     import pandas as pd
 
-    from tlseg_lite.ablation_summary import SETTING, per_seed
+    from tlseg_lite.experiments.ablation_summary import SETTING, per_seed
 
     answer = parts(answer, ("rows", "better"))
     rows = answer["rows"]
@@ -227,7 +227,7 @@ def check_4_5(answer: Any) -> str:
         raise Wrong("the rows differ in more than the design: data, backbone or recipe.")
     values = per_seed(rows)
     for _, row in rows.iterrows():
-        from tlseg_lite.metrics import ConfusionMatrix
+        from tlseg_lite.metrics.confusion import ConfusionMatrix
 
         counts = [row[f"test_{name}"] for name in ("tp", "fp", "fn", "tn")]
         if not close(float(row.test_miou), ConfusionMatrix(*counts).scores().miou, 1e-4):

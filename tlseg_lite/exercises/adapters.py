@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tlseg_lite.atl import ATL, MidLayC, MidLayM, build_adapters
+from tlseg_lite.adapters.atl import ATL, MidLayC, MidLayM, build_adapters
 from tlseg_lite.exercises.verdict import (
     Wrong,
     call,
@@ -191,7 +191,7 @@ def check_2_3(answer: Any) -> str:
 
 
 def _config(d: int):
-    from tlseg_lite.atl import ATLConfig
+    from tlseg_lite.adapters.atl import ATLConfig
 
     return ATLConfig("m", bottleneck=d)
 
@@ -254,7 +254,7 @@ def check_2_4(answer: Any) -> str:
 def check_2_5(answer: Any) -> str:
     from segment_anything.modeling.image_encoder import Block
 
-    from tlseg_lite.encoder import attention_output
+    from tlseg_lite.adapters.encoder import attention_output
 
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(1)

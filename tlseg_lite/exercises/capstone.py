@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tlseg_lite.exercises.verdict import Wrong, choice, close, near, number, parts
-from tlseg_lite.metrics import ConfusionMatrix
+from tlseg_lite.metrics.confusion import ConfusionMatrix
 
 PARTS = ("train", "val", "test")
 SIDE = 12
@@ -89,7 +89,7 @@ def check_C_2(answer: Any) -> str:
 
 
 def check_C_3(answer: Any) -> str:
-    from tlseg_lite.statistics import bootstrap, compare
+    from tlseg_lite.metrics.intervals import bootstrap, compare
 
     names = ("model", "baseline", "landslide_iou", "low", "high", "claim")
     answer = parts(answer, names)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from tlseg_lite.ablation_summary import interval
 from tlseg_lite.exercises.verdict import (
     Wrong,
     call,
@@ -21,7 +20,8 @@ from tlseg_lite.exercises.verdict import (
     parts,
     shown,
 )
-from tlseg_lite.metrics import ConfusionMatrix
+from tlseg_lite.experiments.ablation_summary import interval
+from tlseg_lite.metrics.confusion import ConfusionMatrix
 
 WORDS = ("ahead", "behind", "open")
 COUNTS = ("tp", "fp", "fn", "tn")
@@ -269,7 +269,7 @@ def check_7_5(answer: Any) -> str:
     import pandas as pd
 
     import tlseg_lite as tl
-    from tlseg_lite.comparison_summary import COLUMNS, pooled
+    from tlseg_lite.experiments.comparison_summary import COLUMNS, pooled
 
     answer = parts(answer, ("rows", "model", "verdict"))
     rows, own = answer["rows"], answer["model"]

@@ -9,8 +9,8 @@ from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
 
+from tlseg_lite.core.files import write_atomically
 from tlseg_lite.exercises.notebooks import Exercise, in_notebook, notebooks, read, role, source
-from tlseg_lite.files import write_atomically
 
 TEACHERS = "instructor"
 """Tag of the cells that only teachers get."""

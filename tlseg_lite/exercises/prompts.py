@@ -20,7 +20,7 @@ from tlseg_lite.exercises.verdict import (
     parts,
     shown,
 )
-from tlseg_lite.zero_shot import iou
+from tlseg_lite.sam.prompting import iou
 
 
 def check_1_1(answer: Any) -> str:

@@ -50,7 +50,7 @@ def check_A2_1(answer: Any) -> str:
 
 def _lit(slope: float, elevation: float, towards: bool) -> float:
     """The hillshade of a plane that falls towards the sun, or away from it; angles in degrees."""
-    from tlseg_lite.data.terrain import hillshade
+    from tlseg_lite.scenes.terrain import hillshade
 
     x = np.arange(9, dtype=np.float32)[None, :].repeat(9, 0)
     fall = -1 if towards else 1  # the sun stands at azimuth 0, where x grows

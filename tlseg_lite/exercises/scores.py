@@ -16,7 +16,7 @@ from tlseg_lite.exercises.verdict import (
     on_fresh_inputs,
     parts,
 )
-from tlseg_lite.metrics import ConfusionMatrix, confusion
+from tlseg_lite.metrics.confusion import ConfusionMatrix, confusion
 
 
 def check_5_1(answer: Any) -> str:
@@ -73,7 +73,7 @@ def check_5_1(answer: Any) -> str:
 
 
 def _table_2() -> ConfusionMatrix:
-    from tlseg_lite.audit import published, recover_confusion
+    from tlseg_lite.audit.report import published, recover_confusion
 
     names = ("precision", "recall", "oa", "miou", "landslide_iou")
     row = published().query("table == 'II' and row == 'TransLandSeg'").iloc[0]
@@ -135,7 +135,7 @@ def _scored(seed: int, shift: float, n: int = 4):
 
 
 def check_5_3(answer: Any) -> str:
-    from tlseg_lite.curves import choose_threshold
+    from tlseg_lite.metrics.thresholds import choose_threshold
 
     cases = [(*_scored(4, 1.6), *_scored(9, 2.8)), (*_scored(6, -2.6), *_scored(2, -1.4))]
 
@@ -178,7 +178,7 @@ def given_5_4() -> dict[str, np.ndarray]:
 
 
 def check_5_4(answer: Any) -> str:
-    from tlseg_lite.boundary import boundary_f1
+    from tlseg_lite.metrics.boundary import boundary_f1
 
     answer = parts(answer, ("predicted", "measured"))
     names = ("shifted", "hole")
@@ -211,7 +211,7 @@ def check_5_4(answer: Any) -> str:
 
 
 def check_5_5(answer: Any) -> str:
-    from tlseg_lite.statistics import bootstrap
+    from tlseg_lite.metrics.intervals import bootstrap
 
     rng = np.random.default_rng(8)
     images = []

@@ -23,7 +23,7 @@ PROBABILITIES, TRUTH = (0.9, 0.6, 0.3, 0.2), (1.0, 0.0, 1.0, 0.0)
 
 
 def check_3_1(answer: Any) -> str:
-    from tlseg_lite.losses import bce_dice
+    from tlseg_lite.training.losses import bce_dice
 
     p, t = np.array(PROBABILITIES), np.array(TRUTH)
     logits, target = (

@@ -1,22 +1,29 @@
-"""How `sam_mini` was made: generated pictures, two objectives, a loop with a clock."""
+"""How `sam_mini` was made (appendix A1): generated pictures, two objectives, a loop with a clock.
 
-from importlib import import_module
+May import `core`, `data` and `sam`.
+"""
 
+from tlseg_lite.core.lazy import lazy
+
+# public name -> module that defines it; imported when first used
 _NAMES = {
     "DeadLeaves": "dead_leaves",
     "Pictures": "dead_leaves",
-    "Plan": "plan",
-    "pretrain": "loop",
     "export": "loop",
+    "pretrain": "loop",
+    "Plan": "plan",
 }
-_MODULES = ("dead_leaves", "held_out", "loop", "muon", "objective", "plan", "prompts", "textures")
+_MODULES = (
+    "dead_leaves",
+    "held_out",
+    "loop",
+    "muon",
+    "objective",
+    "plan",
+    "prompts",
+    "textures",
+)
 
 __all__ = [*_NAMES, *_MODULES]
 
-
-def __getattr__(name: str):
-    if name in _NAMES:
-        return getattr(import_module(f"{__name__}.{_NAMES[name]}"), name)
-    if name in _MODULES:
-        return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazy(__name__, globals(), _NAMES, _MODULES)

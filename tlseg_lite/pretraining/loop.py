@@ -185,7 +185,7 @@ class _Run:
         start: str | Path | None = None,
         world: int = 1,
     ) -> None:
-        from tlseg_lite.sam import build_sam, load_strictly, read_checkpoint
+        from tlseg_lite.sam.variants import build_sam, load_strictly, read_checkpoint
 
         self.out, self.plan, self.device, self.world = out, plan, device, world
         with torch.random.fork_rng(devices=[]):
@@ -386,7 +386,7 @@ def export(
     """
     from safetensors.torch import save_file
 
-    from tlseg_lite.sam import load_sam
+    from tlseg_lite.sam.variants import load_sam
 
     if not 0 <= share <= 1:
         raise ValueError(f"share is {share!r}; expected 0 (the start) to 1 (the run's weights)")

@@ -7,7 +7,7 @@ against it. All of them work with the keyboard alone and say in words what chang
 Without JavaScript one state remains.
 """
 
-from tlseg_lite._lazy import lazy
+from tlseg_lite.core.lazy import lazy
 
 _NAMES = {
     "Widget": "page",

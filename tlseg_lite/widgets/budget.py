@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cache
 from html import escape
 
-from tlseg_lite.atl import ATLConfig
-from tlseg_lite.model import budget
-from tlseg_lite.sam import PATCH, VARIANTS, variant
+from tlseg_lite.adapters.atl import ATLConfig
+from tlseg_lite.adapters.translandseg import budget
+from tlseg_lite.sam.variants import PATCH, VARIANTS, variant
 from tlseg_lite.widgets.page import Widget
 
 MIDDLES = ("m", "mm", "c", "cc", "ccc", "mmccc")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from tlseg_lite import zero_shot
 from tlseg_lite.plots import LANDSLIDE, PREDICTED_OUTLINE
+from tlseg_lite.sam import prompting as zero_shot
 from tlseg_lite.widgets.page import Widget, border, pack_masks, picture_uri, stage, tinted
 
 if TYPE_CHECKING:

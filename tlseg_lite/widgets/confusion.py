@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tlseg_lite.metrics import ConfusionMatrix
+from tlseg_lite.metrics.confusion import ConfusionMatrix
 from tlseg_lite.widgets.page import Widget
 
 KINDS = {"TP": "#009E73", "FN": "#D55E00", "FP": "#0072B2", "TN": "#DDDDDD"}

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from tlseg_lite import curves, zero_shot
+from tlseg_lite.metrics import thresholds as curves
+from tlseg_lite.sam import prompting as zero_shot
 from tlseg_lite.widgets.confusion import KINDS, score_table
 from tlseg_lite.widgets.page import Widget, pack, pack_masks, picture_uri, stage, tinted
 

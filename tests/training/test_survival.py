@@ -1,0 +1,146 @@
+"""A training survives kills at any moment, a full disk, and an unreadable checkpoint."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from course import ROOT
+from training_helpers import Blobs
+
+import tlseg_lite as tl
+from tlseg_lite.core.errors import CheckpointError
+
+RECIPE = tl.Recipe(epochs=2, batch_size=3)
+KILLS = 20
+
+
+@pytest.fixture(scope="module")
+def sam():
+    return tl.load_sam("sam_mini", None, image_size=64)
+
+
+def train(sam, out, epochs=2, **options):
+    model = tl.TransLandSeg(sam, tl.ATLConfig())
+    recipe = replace(RECIPE, epochs=epochs)
+    tl.fit(model, Blobs(4), Blobs(2, "val"), recipe, out, progress=False, **options)
+    return {name: tensor.clone() for name, tensor in model.trained_state().items()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked")
+def test_twenty_kills_leave_no_trace(tmp_path):
+    """Bit-identical weights and losses, and no half-written file, after 20 kills -9."""
+    script = ROOT / "tests" / "support" / "killing.py"
+    told = subprocess.run(
+        [sys.executable, str(script), str(tmp_path), str(KILLS)],
+        # freed tensors go back to the system at once, so that a limit on memory means what it says
+        env={**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "100000"},
+        capture_output=True,
+        text=True,
+        timeout=560,
+    )
+    assert told.returncode == 0, told.stderr
+    report = json.loads(told.stdout.splitlines()[-1])
+    assert report["outside"] == report["inside"] == KILLS // 2
+    assert report["left_over"] > 0, "no kill came while a file was written: the test tests little"
+    assert len(set(report["epochs"])) > 2, "the kills came all at the same place"
+    assert report["identical"]
+    assert report["tensors"] > 100
+    assert report["same_losses"]
+    assert report["files"] == [
+        "best.safetensors", "final.pt", "history.csv", "previous.pt", "state.pt"
+    ]  # fmt: skip
+    if sys.platform == "linux":  # where memory can be limited for real
+        assert 1 <= report["fits"] < 32
+        assert "out of memory on the CPU with 32 images at a time: going on with 16" in told.stdout
+
+
+def test_a_full_disk_is_said_and_keeps_what_was_there(sam, tmp_path, monkeypatch):
+    straight = train(sam, tmp_path / "straight")
+    write, states, before = Path.write_bytes, [], {}
+
+    def full(path, data):
+        if path.name.startswith(".state.pt"):
+            states.append(path)
+        if len(states) == 2:  # the second epoch's
+            before.update((p.name, p.read_bytes()) for p in path.parent.iterdir())
+            write(path, bytes(memoryview(data)[:1000]))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(path, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", full)
+        with pytest.raises(OSError, match="No space left on device") as caught:
+            train(sam, tmp_path / "full")
+    assert caught.value.errno == errno.ENOSPC
+    for part in ("state.pt", "the former file is kept", "it goes on after epoch 1"):
+        assert part in str(caught.value)
+    after = {path.name: path.read_bytes() for path in (tmp_path / "full").iterdir()}
+    assert after == before  # the first epoch's files, and nothing half-written
+    assert "state.pt" in after
+    assert same(train(sam, tmp_path / "full"), straight)
+
+
+def test_a_real_limit_on_files(sam, tmp_path):
+    """The kernel refuses to write past a limit, as a quota does."""
+    resource = pytest.importorskip("resource")
+    train(sam, tmp_path, epochs=1)
+    largest = (tmp_path / "state.pt").stat().st_size
+    before = (tmp_path / "state.pt").read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest // 2, hard))
+    try:
+        with pytest.raises(OSError, match="cannot write"):
+            train(sam, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (tmp_path / "state.pt").read_bytes() == before
+    train(sam, tmp_path)
+    assert len(pd.read_csv(tmp_path / "history.csv")) == 2
+
+
+def test_a_damaged_state_names_the_one_before(sam, tmp_path):
+    straight = train(sam, tmp_path)
+    state, previous = tmp_path / "state.pt", tmp_path / "previous.pt"
+    kept = previous.read_bytes()
+    for damage in (b"", state.read_bytes()[:-2000], b"not a checkpoint"):
+        state.write_bytes(damage)
+        with pytest.raises(CheckpointError, match=r"state\.pt cannot be read") as caught:
+            train(sam, tmp_path)
+        assert f"delete it to go on after epoch 1 with {previous}" in str(caught.value)
+        assert state.read_bytes() == damage  # nothing was replaced
+        assert previous.read_bytes() == kept
+    state.unlink()  # as the error says
+    assert same(train(sam, tmp_path), straight)
+
+
+def test_a_damaged_state_without_one_before(sam, tmp_path):
+    train(sam, tmp_path, epochs=1)
+    assert not (tmp_path / "previous.pt").exists()
+    (tmp_path / "state.pt").write_bytes(b"half a file")
+    with pytest.raises(CheckpointError, match="delete it to start anew"):
+        train(sam, tmp_path)
+    train(sam, tmp_path, resume=False)
+
+
+def test_a_new_run_in_an_old_folder_forgets_the_old_one(sam, tmp_path):
+    train(sam, tmp_path, epochs=2)
+
+    class Stop(Blobs):
+        def __getitem__(self, index):
+            raise KeyboardInterrupt
+
+    model = tl.TransLandSeg(sam, tl.ATLConfig())
+    with pytest.raises(KeyboardInterrupt):
+        tl.fit(model, Stop(4), Blobs(2, "val"), RECIPE, tmp_path, progress=False, resume=False)
+    assert not list(tmp_path.glob("*.pt"))  # the old run would have been taken for this one

@@ -1,0 +1,298 @@
+"""TransLandSeg: SAM's frozen encoder, adapters beside it, SAM's mask decoder without prompts."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from tlseg_lite.adapters.atl import ATLConfig, build_adapters
+from tlseg_lite.adapters.encoder import EncoderOptions, encode
+from tlseg_lite.adapters.lora import LoRAConfig, lora_parameters, with_lora
+from tlseg_lite.core.errors import CheckpointError
+from tlseg_lite.core.files import misfits, read_tensors, write_tensors
+from tlseg_lite.sam.variants import build_sam, load_sam
+
+if TYPE_CHECKING:
+    from segment_anything.modeling import Sam
+
+
+class TransLandSeg(nn.Module):
+    """Images (B, 3, S, S), float in [0, 1] -> logits (B, 1, S, S); > 0 is landslide.
+
+    S is `image_size`; images of another shape are fitted by `tlseg_lite.data.transforms`.
+    Normalisation happens inside. The encoder is shared with `sam` and frozen; the decoder and the
+    no-mask embedding are copies that train, so one `sam` can serve many models.
+
+    Args:
+        sam: from `load_sam`.
+        config: an `ATLConfig`, for example ``DESIGNS["TransLandSeg"]``; a `LoRAConfig`: LoRA on
+            the attention instead; None: no adapters, only the decoder trains.
+        seed: of the adapters' random initial weights.
+        tune_encoder: train a copy of the whole encoder as well (full fine-tuning).
+        encoder_options: how the encoder is computed (form of attention, compiling, checkpointing).
+            The attribute of this name may be replaced at any time; a saved model has none of it.
+
+    Raises:
+        TypeError: `sam` or `config` is something else.
+        ValueError: the configuration does not fit this encoder.
+        ImportError: LoRA without the package `peft`.
+    """
+
+    def __init__(
+        self,
+        sam: Sam,
+        config: ATLConfig | LoRAConfig | None,
+        *,
+        seed: int = 0,
+        tune_encoder: bool = False,
+        encoder_options: EncoderOptions | None = None,
+    ):
+        super().__init__()
+        if not hasattr(sam, "image_encoder") or not hasattr(sam, "variant"):
+            raise TypeError(
+                f"sam is a {type(sam).__name__}; expected the model that load_sam returns"
+            )
+        if config is not None and not isinstance(config, (ATLConfig, LoRAConfig)):
+            raise TypeError(
+                f"config is a {type(config).__name__}; expected an ATLConfig, such as "
+                'DESIGNS["TransLandSeg"], a LoRAConfig, or None'
+            )
+        lora = isinstance(config, LoRAConfig)
+        if lora and tune_encoder:
+            raise ValueError("LoRA keeps the encoder frozen: leave out tune_encoder or the LoRA")
+        self.config = config
+        self.variant = sam.variant
+        self.backbone = getattr(sam, "origin", {"weights": "unknown"})
+        self.image_size = sam.image_encoder.img_size
+        self.tune_encoder = tune_encoder
+        self.encoder_options = encoder_options or EncoderOptions()
+        encoder = copy.deepcopy(sam.image_encoder) if tune_encoder else sam.image_encoder
+        encoder.requires_grad_(tune_encoder)
+        self.image_encoder = with_lora(encoder, config, seed=seed) if lora else encoder
+        self.adapters = None
+        if isinstance(config, ATLConfig):
+            width, depth = encoder.pos_embed.shape[-1], len(encoder.blocks)
+            self.adapters = build_adapters(width, depth, config, seed=seed)
+        self.mask_decoder = copy.deepcopy(sam.mask_decoder).requires_grad_(True)
+        self.no_mask_embed = copy.deepcopy(sam.prompt_encoder.no_mask_embed).requires_grad_(True)
+        self.position_encoding = copy.deepcopy(sam.prompt_encoder.pe_layer)
+        self.register_buffer("pixel_mean", sam.pixel_mean.clone(), persistent=False)
+        self.register_buffer("pixel_std", sam.pixel_std.clone(), persistent=False)
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        """Image embedding, (B, 3, S, S) in [0, 1] -> (B, C, S/16, S/16)."""
+        self._check(images)
+        return encode(
+            self.image_encoder, self.normalise(images), self.adapters, self.encoder_options
+        )
+
+    def normalise(self, images: torch.Tensor) -> torch.Tensor:
+        """SAM's normalisation of images in [0, 1]: zero mean, unit deviation, by channel."""
+        return (images * 255.0 - self.pixel_mean) / self.pixel_std
+
+    def decode(self, embedding: torch.Tensor) -> torch.Tensor:
+        """Mask logits without prompts (Eq. 4), (B, C, h, w) -> (B, 1, 4h, 4w)."""
+        grid = embedding.shape[-2:]
+        # SAM's decoder takes one image and many prompts. With one empty prompt its query tokens
+        # have batch size 1 and broadcast over a batch of images, which is what is wanted here.
+        logits, _ = self.mask_decoder(
+            image_embeddings=embedding,
+            image_pe=self.position_encoding(grid)[None],
+            sparse_prompt_embeddings=embedding.new_zeros(1, 0, embedding.shape[1]),
+            dense_prompt_embeddings=self.no_mask_embed.weight.reshape(1, -1, 1, 1),
+            multimask_output=False,
+        )
+        return logits
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits = self.decode(self.encode(images))
+        size = (self.image_size, self.image_size)
+        return F.interpolate(logits, size, mode="bilinear", align_corners=False)
+
+    def _check(self, images: torch.Tensor) -> None:
+        side = self.image_size
+        if images.ndim != 4 or tuple(images.shape[1:]) != (3, side, side):
+            raise ValueError(
+                f"images have shape {tuple(images.shape)}, expected (B, 3, {side}, {side}); "
+                "tlseg_lite.data.transforms.fit_square brings any image to that size"
+            )
+
+    def train(self, mode: bool = True) -> TransLandSeg:
+        """Training mode for what trains; a frozen encoder stays in eval mode."""
+        super().train(mode)
+        if not self.tune_encoder:
+            self.image_encoder.eval()
+        return self
+
+    def trained_state(self) -> dict[str, torch.Tensor]:
+        """The tensors that training changes, by name; the frozen backbone is not among them."""
+        return {name: p.detach() for name, p in self.named_parameters() if p.requires_grad}
+
+    def load_trained_state(self, state: dict[str, torch.Tensor], source: str | Path) -> None:
+        """Take over tensors made by `trained_state`; names and shapes must fit exactly.
+
+        Raises:
+            CheckpointError: names the tensors that do not fit.
+        """
+        own = self.trained_state()
+        if odd := misfits(own, state):
+            raise CheckpointError(
+                f"{source} does not fit this model: {len(odd)} tensors are missing, unexpected or "
+                f"of another shape ({', '.join(odd[:3])}); build the model with the design that it "
+                "was saved with"
+            )
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(state[name])
+
+    def description(self) -> dict[str, Any]:
+        """How to build this model again, in plain values."""
+        return {
+            "model": "TransLandSeg",
+            "variant": self.variant,
+            "image_size": self.image_size,
+            "config": None if self.config is None else self.config.as_dict(),
+            "tune_encoder": self.tune_encoder,
+            "backbone": self.backbone,
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write the trained tensors and the configuration as safetensors, atomically.
+
+        The frozen backbone is named in the file, not copied: a ViT-L model takes 17 MB.
+        """
+        write_tensors(path, self.trained_state(), self.description())
+
+    @classmethod
+    def load_tensors(cls, path: str | Path) -> dict[str, torch.Tensor]:
+        """Only the tensors of a saved model, for `load_trained_state`; errors as in `load`."""
+        return read_tensors(path, expected="TransLandSeg")[0]
+
+    @classmethod
+    def load(cls, path: str | Path, sam: Sam | None = None) -> TransLandSeg:
+        """The model saved at `path`, on the backbone named there, or on `sam`.
+
+        Raises:
+            FileNotFoundError: no such file, or the backbone's own weights file is gone.
+            CheckpointError: not a file of `save`, damaged, or `sam` is another backbone.
+        """
+        tensors, about = read_tensors(path, expected="TransLandSeg")
+        if sam is None:
+            sam = _backbone(about, path)
+        elif sam.variant != about["variant"] or sam.image_encoder.img_size != about["image_size"]:
+            raise CheckpointError(
+                f"{path} was trained on {about['variant']} at {about['image_size']} px, but sam is "
+                f"{sam.variant} at {sam.image_encoder.img_size} px"
+            )
+        elif (known := about["backbone"].get("fingerprint")) and known != sam.origin["fingerprint"]:
+            raise CheckpointError(
+                f"{path} was trained on other weights of {about['variant']} "
+                f"({about['backbone']}) than those of sam ({sam.origin})"
+            )
+        model = cls(sam, _config(about["config"]), tune_encoder=about["tune_encoder"])
+        model.load_trained_state(tensors, path)
+        return model.eval()
+
+
+def load_model(path: str | Path, sam: Sam | None = None) -> nn.Module:
+    """The model saved at `path`, whichever class it is: `TransLandSeg` or a baseline.
+
+    Arguments and errors as `TransLandSeg.load`; `sam` is for a `TransLandSeg` only.
+    """
+    kind = read_tensors(path)[1]["model"]
+    if kind == "TransLandSeg":
+        return TransLandSeg.load(path, sam)
+    from tlseg_lite.baselines.wrapper import Baseline
+
+    return Baseline.load(path)
+
+
+def _config(values: dict[str, Any] | None) -> ATLConfig | LoRAConfig | None:
+    if values is None:
+        return None
+    return LoRAConfig.from_dict(values) if "rank" in values else ATLConfig(**values)
+
+
+def _backbone(about: dict[str, Any], path: str | Path) -> Sam:
+    origin = about["backbone"]
+    weights = {"random": None, "default": "default"}.get(origin["weights"], origin["weights"])
+    sam = load_sam(
+        about["variant"], weights, image_size=about["image_size"], seed=origin.get("seed", 0)
+    )
+    if sam.origin["fingerprint"] != origin["fingerprint"]:
+        raise CheckpointError(
+            f"{path} was trained on other weights of {about['variant']} than those found now "
+            f"({origin} against {sam.origin}); pass the backbone as load(path, sam=...)"
+        )
+    return sam
+
+
+@dataclass(frozen=True)
+class ParameterCounts:
+    """Numbers of parameters; `trainable` is `adapters` + `decoder` + `no_mask` (+ the encoder)."""
+
+    total: int
+    trainable: int
+    adapters: int
+    decoder: int
+    no_mask: int = 0
+    encoder: int = 0
+
+    def __str__(self) -> str:
+        share = self.trainable / self.total if self.total else 0.0
+        return (
+            f"{self.total:,} parameters, {self.trainable:,} trainable ({share:.2%}): "
+            f"adapters {self.adapters:,}, decoder {self.decoder:,}, "
+            f"no-mask embedding {self.no_mask:,}"
+        )
+
+
+def count_parameters(model: nn.Module) -> ParameterCounts:
+    """Parameters of a `TransLandSeg` by part; of any other module, total and trainable."""
+
+    def size(part: str) -> int:
+        module = getattr(model, part, None)
+        return 0 if module is None else sum(p.numel() for p in module.parameters())
+
+    parameters = list(model.parameters())
+    lora = lora_parameters(model)
+    return ParameterCounts(
+        total=sum(p.numel() for p in parameters),
+        trainable=sum(p.numel() for p in parameters if p.requires_grad),
+        adapters=size("adapters") + lora,
+        decoder=size("mask_decoder"),
+        no_mask=size("no_mask_embed"),
+        encoder=size("image_encoder") - lora,
+    )
+
+
+def budget(variant: str, config: ATLConfig | LoRAConfig | None) -> ParameterCounts:
+    """`count_parameters` of a design on a SAM variant, without building a tensor (in a second)."""
+    with torch.device("meta"):
+        return count_parameters(TransLandSeg(build_sam(variant), config))
+
+
+def parameter_layout(
+    variant: str, config: ATLConfig | LoRAConfig | None
+) -> list[tuple[str, int, bool]]:
+    """Where each parameter of a design sits: (part, number of parameters, trains), in order.
+
+    The adapters are listed by kind of layer, summed over blocks; the encoder by its parts. The
+    numbers add up to ``budget(variant, config).total``.
+    """
+    with torch.device("meta"):
+        model = TransLandSeg(build_sam(variant), config)
+    rows: dict[tuple[str, bool], int] = {}
+    for name, parameter in model.named_parameters():
+        part = ".".join(p for p in name.split(".")[:-1] if not p.isdigit())
+        if not name.startswith("adapters"):
+            part = ".".join(part.split(".")[:2])
+        key = (part, parameter.requires_grad)
+        rows[key] = rows.get(key, 0) + parameter.numel()
+    return [(part, number, trains) for (part, trains), number in rows.items()]

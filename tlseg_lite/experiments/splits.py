@@ -1,0 +1,196 @@
+"""The images of an ablation: training, validation and test for each seed (and fold)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+from typing import Any
+
+from torch.utils.data import Dataset
+
+
+class Splits:
+    """Training, validation and test images that depend on (seed, fold) only.
+
+    Attributes:
+        name: short, for the CSV file.
+        source: what the images are, in words.
+        folds: number of folds of one seed.
+        version: 12 hexadecimal digits that change when the images do.
+    """
+
+    name: str
+    source: str
+    folds: int = 1
+
+    def parts(self, seed: int, fold: int) -> tuple[Dataset, Dataset, Dataset]:
+        """Training, validation and test, without a common image."""
+        raise NotImplementedError
+
+    @cached_property
+    def version(self) -> str:
+        return self._version()
+
+    def _version(self) -> str:
+        raise NotImplementedError
+
+
+class SyntheticSplits(Splits):
+    """New synthetic scenes for each seed; the three parts are drawn by different seeds."""
+
+    def __init__(
+        self,
+        train: int = 48,
+        val: int = 16,
+        test: int = 32,
+        *,
+        size: int | None = 256,
+        style: str = "bijie",
+    ):
+        self.numbers, self.size, self.style = (train, val, test), size, style
+        self.name = f"synthetic-{style}"
+        pixels = "of varying size" if size is None else f"{size} px"
+        self.source = (
+            f"synthetic scenes in the style of {style}, {pixels}: {train} for training, {val} for "
+            f"validation, {test} for test, drawn anew for each seed"
+        )
+
+    def parts(self, seed: int, fold: int) -> tuple[Dataset, Dataset, Dataset]:
+        return _drawn(self.numbers, self.size, self.style, seed)
+
+    def _version(self) -> str:
+        from tlseg_lite.data import SyntheticLandslides
+
+        probe = SyntheticLandslides(1, size=self.size, seed=0, style=self.style)[0]
+        return digest(self.numbers, self.size, self.style, probe)
+
+
+@lru_cache(maxsize=1)  # the designs of one seed follow each other
+def _drawn(
+    numbers: tuple[int, ...], size: int | None, style: str, seed: int
+) -> tuple[Dataset, ...]:
+    from tlseg_lite.data import SyntheticLandslides
+
+    return tuple(
+        InMemory(SyntheticLandslides(n, size=size, seed=10_000 + 3 * seed + part, style=style))
+        for part, n in enumerate(numbers)
+    )
+
+
+class FoldSplits(Splits):
+    """Cross-validation: each fold is the test part once; `val` of the others is validation.
+
+    Args:
+        dataset: with unique ids.
+        name: short, for the CSV file.
+        folds: number of folds, at least 2.
+        val: share of the images outside the test fold that choose the epoch.
+    """
+
+    def __init__(self, dataset: Dataset, name: str, *, folds: int = 5, val: float = 0.2):
+        self.dataset, self.name, self.folds, self.val = InMemory(dataset), name, folds, val
+        self.source = f"{dataset.source}, {folds}-fold cross-validation"
+        self.parts(0, 0)  # too few images: an error now, not after hours
+
+    def parts(self, seed: int, fold: int) -> tuple[Dataset, Dataset, Dataset]:
+        from tlseg_lite.data import k_fold, split
+
+        rest, test = k_fold(self.dataset, self.folds, seed)[fold]
+        train, val = split(rest, (1 - self.val, self.val), seed)
+        return train, val, test
+
+    def _version(self) -> str:
+        return digest(self.folds, self.val, self.dataset.ids, self.dataset[0])
+
+
+class Holdout(Splits):
+    """Train on one dataset, test on another: no cross-validation.
+
+    Args:
+        train: its images are divided into training and validation, by the seed.
+        test: images of `train` (by id) are left out of it.
+        name: short, for the CSV file.
+        val: share of `train` that chooses the epoch.
+    """
+
+    def __init__(self, train, test, name: str, *, val: float = 0.2):
+        from tlseg_lite.data.splits import Subset
+
+        known = set(train.ids)
+        self.train, self.val, self.name = train, val, name
+        self.test = Subset(test, [i for i, key in enumerate(test.ids) if key not in known])
+        if not len(self.test):
+            raise ValueError(f"all {len(test)} test images are training images too")
+        self.source = f"{train.source}; test: {test.source}"
+
+    def parts(self, seed: int, fold: int):
+        from tlseg_lite.data import split
+
+        train, val = split(self.train, (1 - self.val, self.val), seed)
+        return train, val, self.test
+
+    def _version(self) -> str:
+        return digest(self.val, sorted(self.train.ids), sorted(self.test.ids))
+
+
+class InMemory(Dataset):
+    """A dataset whose items are made once and kept."""
+
+    def __init__(self, dataset: Dataset):
+        self.ids, self.source = list(dataset.ids), dataset.source
+        self.items = [dataset[i] for i in range(len(dataset))]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.items[index]
+
+
+def ids_in_words(ids: Sequence[str]) -> str:
+    """All ids; of a long list the ends, the number and a hash."""
+    if len(ids) <= 40:
+        return " ".join(ids)
+    digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:12]
+    return f"{ids[0]} ... {ids[-1]} ({len(ids)} ids, sha256 {digest})"
+
+
+def digest(*values: Any) -> str:
+    """12 hexadecimal digits for plain values and samples."""
+    digest = hashlib.sha256()
+    for value in values:
+        if isinstance(value, dict):
+            digest.update(value["image"].numpy().tobytes() + value["mask"].numpy().tobytes())
+        else:
+            digest.update(repr(value).encode())
+    return digest.hexdigest()[:12]
+
+
+NAMES = ("synthetic", "synthetic-landslide4sense", "bijie", "landslide4sense", "real")
+
+
+def named_data(name: str, val: float | None = None) -> list[Splits]:
+    """The images called `name`; ``"real"`` is both real sample sets.
+
+    Args:
+        name: of `NAMES`.
+        val: share of the real images that validates; None: as `FoldSplits` has it.
+
+    Raises:
+        ValueError: unknown name.
+        tlseg_lite.core.downloads.DownloadError: the real samples are not here and cannot be
+            fetched.
+    """
+    from tlseg_lite.data import samples
+
+    if name == "synthetic":
+        return [SyntheticSplits()]
+    if name == "synthetic-landslide4sense":
+        return [SyntheticSplits(size=128, style="landslide4sense")]
+    if name in ("bijie", "landslide4sense"):
+        share = {} if val is None else {"val": val}
+        return [FoldSplits(samples(name), f"{name}-samples", **share)]
+    if name == "real":
+        return [*named_data("bijie", val), *named_data("landslide4sense", val)]
+    raise ValueError(f"unknown data {name!r}; choose from {', '.join(NAMES)}")

@@ -1,0 +1,150 @@
+"""Training and evaluation, on Accelerate: one CPU, one GPU or several with the same calls.
+
+A run writes into one folder: ``history.csv`` (a row an epoch), ``best.safetensors`` (the model
+with the best validation MIoU, or the last one), ``state.pt`` (what a later call needs to go on) and
+``previous.pt`` (the same, an epoch before). Everything random is drawn from (seed, epoch, step),
+so an interrupted run that goes on ends with the same weights as one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from tlseg_lite.core.progress import bar
+from tlseg_lite.data.cache import cached
+from tlseg_lite.training.evaluation import evaluate, predict, shared_scores
+from tlseg_lite.training.loader import check_datasets, training_batches
+from tlseg_lite.training.preflight import Preflight, preflight
+from tlseg_lite.training.recipe import Recipe
+from tlseg_lite.training.run_state import Run, RunState
+from tlseg_lite.training.step import (
+    TrainingStep,
+    accelerator_for,
+    learning_rate,
+    optimiser_for,
+    use_options,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Preflight", "Recipe", "Run", "evaluate", "fit", "predict", "preflight"]
+
+
+def fit(
+    model: torch.nn.Module,
+    train: Dataset,
+    val: Dataset,
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    resume: bool = True,
+    progress: bool = True,
+    watch: Callable[[pd.DataFrame], object] | None = None,
+) -> Run:
+    """Train `model`, choose the epoch with the best validation MIoU, leave those weights in it.
+
+    With ``recipe.keep = "last"`` the last epoch's weights stay, and validation only watches.
+
+    Under ``accelerate launch`` with several processes the result is that of one process: each
+    batch is divided among them. Where memory is short, it goes through the model in pieces.
+
+    Args:
+        model: a `TransLandSeg` or a model of `build_baseline`.
+        train: training images at native size (the contract of `tlseg_lite.data`).
+        val: images that choose the epoch; never the ones that are reported on.
+        recipe: the settings.
+        out: folder of the run; made if it is not there.
+        resume: go on where a run in `out` stopped; False: start anew and replace it.
+        progress: show a bar.
+        watch: called with the history so far after each epoch, on the main process, for example to
+            draw the learning curve while it grows.
+
+    Returns:
+        the run; `history` has a row an epoch: loss, learning_rate, the validation scores
+        (fractions), micro_batch (images at once on a process), seconds, and of these waiting
+        (seconds in which training waited for images).
+
+    Raises:
+        ValueError: an empty dataset, fewer images in a batch than processes, or a run in `out`
+            with other settings.
+        CheckpointError: the state in `out` cannot be read; the one before it is kept.
+        OSError: the disk is full; the state before is kept.
+        NotEnoughMemory: not even one image at a time fits.
+        FloatingPointError: the loss is no longer a finite number.
+    """
+    check_datasets(train, val)
+    out = Path(out)
+    accelerator = accelerator_for(recipe)
+    loader, data = training_batches(train, model.image_size, recipe, accelerator)
+    val = cached(val, recipe.cache, None, recipe.workers)
+    model.to(accelerator.device)
+    use_options(model, recipe)
+    optimiser = accelerator.prepare(optimiser_for(model, recipe))
+    state = RunState(out, model, optimiser, recipe, accelerator)
+    start = state.restore(resume)
+    step = TrainingStep(model, optimiser, recipe, accelerator, state.micro_batch)
+    shown = progress and accelerator.is_main_process
+    with bar(range(start, recipe.epochs), desc="epochs", show=shown) as epochs:
+        for epoch in epochs:
+            began = time.perf_counter()
+            data.set_epoch(epoch)
+            loader.batch_sampler.order.set_epoch(epoch)
+            loss, waiting = _train_epoch(step, loader, epoch)
+            step.share_statistics()
+            scores = shared_scores(model, val, step.micro_batch, accelerator, recipe.workers)
+            row = {
+                "epoch": epoch,
+                "loss": loss,
+                "learning_rate": optimiser.param_groups[0]["lr"],
+                **{name: getattr(scores, name) for name in _HISTORY_SCORES},
+                "micro_batch": step.micro_batch,
+                "seconds": round(time.perf_counter() - began, 3),
+                "waiting": round(waiting, 3),
+            }
+            state.micro_batch = step.micro_batch
+            state.finish_epoch(row)
+            if watch is not None and accelerator.is_main_process:
+                watch(state.history())
+            epochs.set_postfix(loss=f"{loss:.3f}", miou=f"{scores.miou:.3f}")
+    return state.close()
+
+
+_HISTORY_SCORES = (
+    "miou",
+    "landslide_iou",
+    "landslide_f1",
+    "precision",
+    "recall",
+    "f1",
+    "oa",
+)
+
+
+def _train_epoch(step: TrainingStep, loader: DataLoader, epoch: int) -> tuple[float, float]:
+    """One pass over the training images: the mean loss of an image, seconds without images."""
+    from accelerate.utils import send_to_device
+
+    accelerator, recipe = step.accelerator, step.recipe
+    step.model.train()
+    batches, steps = iter(loader), len(loader)
+    total, waiting = torch.zeros((), device=accelerator.device), 0.0
+    for index in range(steps):
+        began = time.perf_counter()
+        batch = send_to_device(next(batches), accelerator.device, non_blocking=True)
+        waiting += time.perf_counter() - began
+        for group in step.optimiser.param_groups:
+            group["lr"] = learning_rate(recipe, epoch * steps + index, recipe.epochs * steps)
+        images = loader.batch_sampler.images(index)
+        seed = (recipe.seed * 1_000_003 + epoch) * 1_000_003 + index
+        try:
+            total += step(batch, images, seed)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"epoch {epoch}, step {index}: {error}") from None
+    return (accelerator.reduce(total, "sum") / len(loader.dataset)).item(), waiting

@@ -1,0 +1,191 @@
+"""One step of the optimiser, on one process or several, in as few pieces as memory allows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tlseg_lite.core.progress import say
+from tlseg_lite.training.losses import bce_dice
+from tlseg_lite.training.memory import free_memory, is_out_of_memory, smaller, too_small
+from tlseg_lite.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
+    """Linear warm-up, then a cosine down to zero, at 0-based `step` of `steps`."""
+    warm = int(recipe.warmup * steps)
+    if step < warm:
+        return recipe.learning_rate * (step + 1) / (warm + 1)
+    done = (step - warm) / max(1, steps - warm)
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def use_options(model: torch.nn.Module, recipe: Recipe) -> None:
+    """Switch on what the recipe asks of SAM's encoder; other networks have no such options."""
+    if (options := getattr(model, "encoder_options", None)) is not None:
+        model.encoder_options = replace(
+            options,
+            checkpoint=options.checkpoint or recipe.checkpointing,
+            compile=options.compile or recipe.compile,
+        )
+
+
+def optimiser_for(model: torch.nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW over what trains."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    return torch.optim.AdamW(trained, recipe.learning_rate, weight_decay=recipe.weight_decay)
+
+
+def accelerator_for(recipe: Recipe) -> Accelerator:
+    """Accelerate's view of the machine: device, processes, precision."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    # Accelerate keeps the first precision of a process for good; a notebook may well use two.
+    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != recipe.precision:
+        AcceleratorState._reset_state()
+    return Accelerator(mixed_precision=recipe.precision)
+
+
+class TrainingStep:
+    """Forward, loss, backward and AdamW's step for one batch, the same for any division of it.
+
+    The loss of a batch is the mean of its images' losses, and each image's loss depends on that
+    image alone. So a batch may be cut into pieces, on one process (when memory is short) and among
+    processes: the gradients are added up, weighted by images, before the optimiser's step.
+
+    Where a piece does not fit into memory, the step is begun anew with pieces of half the size, on
+    all processes; that is said, and stays so for the following steps.
+
+    Attributes:
+        micro_batch: images that go through the model at once on each process.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        optimiser: torch.optim.Optimizer,
+        recipe: Recipe,
+        accelerator: Accelerator,
+        micro_batch: int | None = None,
+    ):
+        self.model, self.optimiser, self.recipe = model, optimiser, recipe
+        self.accelerator = accelerator
+        self.parameters = [p for group in optimiser.param_groups for p in group["params"]]
+        share = math.ceil(recipe.batch_size / accelerator.num_processes)
+        self.micro_batch = min(micro_batch or share, recipe.micro_batch or share, share)
+        self._reason = "another process ran out of memory"
+        self._statistics = [
+            buffer
+            for module in model.modules()
+            if isinstance(module, torch.nn.modules.batchnorm._NormBase)
+            for buffer in module.buffers(recurse=False)
+        ]
+
+    def __call__(self, batch: dict[str, Any] | None, images: int, seed: int) -> torch.Tensor:
+        """Train on this process's share of a batch of `images` images.
+
+        Args:
+            batch: ``image``, ``mask`` and ``valid``, (b, ., S, S) on the device; None for none.
+            images: in the batch on all processes together.
+            seed: of dropout; the same when the step is begun anew.
+
+        Returns:
+            the sum of the losses of this process's images, a scalar without gradient.
+
+        Raises:
+            NotEnoughMemory: not even one image at a time fits.
+            FloatingPointError: the loss is no longer a finite number.
+        """
+        statistics = [buffer.clone() for buffer in self._statistics]
+        while True:
+            total = self._attempt(batch, images, seed)
+            failed, diverged, *trained = self._agree(total)
+            if not failed:
+                break
+            for buffer, before in zip(self._statistics, statistics, strict=True):
+                buffer.copy_(before)
+            self._take_smaller_pieces()
+        if diverged:
+            raise FloatingPointError(
+                f"the loss is {total.item() / max(images, 1)}; lower learning_rate "
+                f"(now {self.recipe.learning_rate}) or use precision='no' "
+                f"(now {self.recipe.precision!r})"
+            )
+        self._add_up_gradients(trained)
+        if self.recipe.clip:
+            self.accelerator.clip_grad_norm_(self.parameters, self.recipe.clip)
+        self.optimiser.step()
+        return total
+
+    def _attempt(self, batch, images: int, seed: int) -> torch.Tensor | None:
+        """Gradients of this process's share, and the sum of its losses; None: out of memory."""
+        self.optimiser.zero_grad(set_to_none=True)
+        torch.manual_seed(seed)
+        try:
+            return self._accumulate(batch, images)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            self._reason = str(error).partition("\n")[0]
+        self.optimiser.zero_grad(set_to_none=True)
+        free_memory()
+        return None
+
+    def _accumulate(self, batch, images: int) -> torch.Tensor:
+        total = torch.zeros((), device=self.accelerator.device)
+        here = 0 if batch is None else len(batch["image"])
+        for start in range(0, here, self.micro_batch):
+            image, mask, valid = (
+                batch[key][start : start + self.micro_batch] for key in ("image", "mask", "valid")
+            )
+            with self.accelerator.autocast():
+                logits = self.model(image)
+            loss = bce_dice(logits, mask, valid, dice_weight=self.recipe.dice_weight)
+            total += loss.detach() * len(image)
+            self.accelerator.backward(loss * (len(image) / images))
+        return total
+
+    def _agree(self, total: torch.Tensor | None) -> list[float]:
+        """How many processes ran out of memory, diverged, and have a gradient of each tensor."""
+        failed = total is None
+        told = [float(failed), float(not failed and not torch.isfinite(total))]
+        if self.accelerator.num_processes == 1:
+            return told
+        told += [float(p.grad is not None) for p in self.parameters]
+        told = torch.tensor(told, device=self.accelerator.device)
+        return self.accelerator.reduce(told, "sum").tolist()
+
+    def _take_smaller_pieces(self) -> None:
+        device = self.accelerator.device
+        if self.micro_batch == 1:
+            size, precision = self.model.image_size, self.recipe.precision
+            raise too_small(device, size, precision, self._reason)
+        tried, self.micro_batch = self.micro_batch, self.micro_batch // 2
+        if self.accelerator.is_main_process:
+            batch, inexact = self.recipe.batch_size, bool(self._statistics)
+            say(smaller(device, tried, self.micro_batch, batch, inexact))
+
+    def _add_up_gradients(self, trained: list[float]) -> None:
+        """The sum over the processes; a tensor without a gradient on all of them is left out."""
+        if self.accelerator.num_processes == 1:
+            return
+        used = [p for p, count in zip(self.parameters, trained, strict=True) if count]
+        own = [torch.zeros_like(p) if p.grad is None else p.grad for p in used]
+        summed = self.accelerator.reduce(torch.cat([g.flatten() for g in own]), "sum")
+        parts = summed.split([g.numel() for g in own])
+        for parameter, part in zip(used, parts, strict=True):
+            parameter.grad = part.view_as(parameter).clone()
+
+    def share_statistics(self) -> None:
+        """Average the statistics of batch normalisation over the processes."""
+        if self.accelerator.num_processes > 1:
+            for buffer in self._statistics:
+                if buffer.is_floating_point():
+                    buffer.copy_(self.accelerator.reduce(buffer.clone(), "mean"))
