@@ -9,36 +9,24 @@ from tlseg_lite.core.lazy import lazy
 
 __version__ = "0.1.0"
 
-# public name -> module that defines it
-_NAMES = {
-    "load_sam": "sam",
-    "CheckpointError": "core.errors",
-    "ATLConfig": "adapters",
-    "DESIGNS": "adapters",
-    "LoRAConfig": "adapters",
-    "EncoderOptions": "adapters",
-    "TransLandSeg": "adapters",
-    "count_parameters": "adapters",
-    "load_model": "adapters",
-    "ConfusionMatrix": "metrics",
-    "Scores": "metrics",
-    "Recipe": "training",
-    "fit": "training",
-    "evaluate": "training",
-    "predict": "training",
-    "preflight": "training",
-    "blend": "training",
-    "build_baseline": "baselines",
-}
 _FOLDERS = (
-    *("core", "data", "scenes", "metrics", "audit", "sam", "adapters", "baselines"),
-    *("training", "experiments", "pretraining", "exercises", "widgets", "cli", "plots"),
+    "core data scenes metrics audit sam adapters baselines training experiments pretraining "
+    "exercises widgets cli plots"
 )
-# modules that have a short public name of their own
-_MODULES = {name: name for name in _FOLDERS} | moved.SHORT
 
-__all__ = [*_NAMES, *_MODULES]
-
-__getattr__, __dir__ = lazy(__name__, globals(), _NAMES, _MODULES)
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    globals(),
+    {
+        "core.errors": "CheckpointError",
+        "metrics": "ConfusionMatrix Scores",
+        "sam": "load_sam",
+        "adapters": "ATLConfig DESIGNS EncoderOptions LoRAConfig TransLandSeg count_parameters "
+        "load_model",
+        "baselines": "build_baseline",
+        "training": "Recipe blend evaluate fit predict preflight",
+    },
+    modules={name: name for name in _FOLDERS.split()} | moved.SHORT,
+)
 
 moved.install()

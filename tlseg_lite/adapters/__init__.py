@@ -3,34 +3,16 @@
 May import `core` and `sam`; knows nothing of training.
 """
 
-from tlseg_lite.core.lazy import lazy
+from tlseg_lite.core.lazy import lazy as lazy
 
-# public name -> module that defines it; imported when first used
-_NAMES = {
-    "ATLConfig": "atl",
-    "DESIGNS": "atl",
-    "build_adapters": "atl",
-    "EncoderOptions": "encoder",
-    "encode": "encoder",
-    "LoRAConfig": "lora",
-    "ParameterCounts": "translandseg",
-    "TransLandSeg": "translandseg",
-    "budget": "translandseg",
-    "count_parameters": "translandseg",
-    "load_model": "translandseg",
-    "parameter_layout": "translandseg",
-}
-_MODULES = (
-    "atl",
-    "attention",
-    "encoder",
-    "lora",
-    "onednn",
-    "positions",
-    "tiled_attention",
-    "translandseg",
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    globals(),
+    {
+        "atl": "ATLConfig DESIGNS build_adapters",
+        "encoder": "EncoderOptions encode",
+        "lora": "LoRAConfig",
+        "translandseg": "ParameterCounts TransLandSeg budget count_parameters load_model "
+        "parameter_layout",
+    },
 )
-
-__all__ = [*_NAMES, *_MODULES]
-
-__getattr__, __dir__ = lazy(__name__, globals(), _NAMES, _MODULES)

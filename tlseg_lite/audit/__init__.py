@@ -4,39 +4,20 @@
 papers' tables. May import `core` and `metrics`.
 """
 
-# at once, not when first used: importing the module of the same name would hide the function
-from tlseg_lite.audit.published import published
-from tlseg_lite.core.lazy import lazy
+# at once: importing the module of the same name later would hide the function
+from tlseg_lite.audit.published import published as published
+from tlseg_lite.core.lazy import lazy as lazy
 
-# public name -> module that defines it; imported when first used
-_NAMES = {
-    "closed_form": "fitting",
-    "fit": "fitting",
-    "official_results": "published",
-    "AVERAGES": "recover",
-    "COLUMNS": "recover",
-    "Convention": "recover",
-    "F1S": "recover",
-    "IOUS": "recover",
-    "Recovered": "recover",
-    "UnderdeterminedError": "recover",
-    "as_percent": "recover",
-    "recover_confusion": "recover",
-    "Report": "report",
-    "SHORT": "report",
-    "audit_table": "report",
-    "check": "report",
-    "explain": "report",
-    "broken_rules": "rules",
-}
-_MODULES = (
-    "fitting",
-    "published",
-    "recover",
-    "report",
-    "rules",
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    globals(),
+    {
+        "fitting": "closed_form fit",
+        "published": "official_results",
+        "recover": "AVERAGES COLUMNS F1S IOUS Convention Recovered UnderdeterminedError as_percent "
+        "recover_confusion",
+        "report": "SHORT Report audit_table check explain",
+        "rules": "broken_rules",
+    },
+    also=("published",),
 )
-
-__all__ = ["published", *_NAMES, *_MODULES]
-
-__getattr__, __dir__ = lazy(__name__, globals(), _NAMES, _MODULES)

@@ -1,17 +1,11 @@
 """The command ``tlseg-lite``. It may import everything; nobody imports it."""
 
-from tlseg_lite.core.lazy import lazy
+from tlseg_lite.core.lazy import lazy as lazy
 
-# public name -> module that defines it; imported when first used
-_NAMES = {
-    "build_parser": "commands",
-    "main": "commands",
-}
-_MODULES = (
-    "commands",
-    "train",
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    globals(),
+    {
+        "commands": "build_parser main",
+    },
 )
-
-__all__ = [*_NAMES, *_MODULES]
-
-__getattr__, __dir__ = lazy(__name__, globals(), _NAMES, _MODULES)

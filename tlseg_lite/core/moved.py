@@ -132,17 +132,9 @@ class _Finder(MetaPathFinder):
         warnings.warn(
             f"{name} is now {new}; the old path goes with version 0.3",
             FutureWarning,
-            stacklevel=_outside_of_the_import_system(),
+            stacklevel=2,  # the import system's own frames are not counted
         )
         return ModuleSpec(name, _Alias(new))
-
-
-def _outside_of_the_import_system() -> int:
-    """The `stacklevel` of the line that imports, seen from `find_spec`."""
-    frame, level = sys._getframe(2), 2
-    while frame is not None and "importlib" in frame.f_code.co_filename:
-        frame, level = frame.f_back, level + 1
-    return level
 
 
 def install() -> None:

@@ -6,37 +6,20 @@ May import `core`. The synthetic scenes are a dataset too and are handed on here
 `tlseg_lite.scenes`.
 """
 
-from tlseg_lite.core.lazy import lazy
+from tlseg_lite.core.lazy import lazy as lazy
 
-# public name -> module that defines it; imported when first used
-_NAMES = {
-    "Bijie": "bijie",
-    "Cached": "cache",
-    "Landslide4Sense": "landslide4sense",
-    "samples": "sample_sets",
-    "Subset": "splits",
-    "k_fold": "splits",
-    "split": "splits",
-    "DataError": "tlseg_lite.core.errors",
-    "MissingDataError": "tlseg_lite.core.errors",
-    "course_samples": "tlseg_lite.scenes.fallback",
-    "SyntheticLandslides": "tlseg_lite.scenes.synthetic",
-    "Augment": "transforms",
-    "Prepared": "transforms",
-    "fit_square": "transforms",
-    "unfit": "transforms",
-}
-_MODULES = (
-    "bijie",
-    "cache",
-    "images",
-    "landslide4sense",
-    "sample_files",
-    "sample_sets",
-    "splits",
-    "transforms",
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    globals(),
+    {
+        "bijie": "Bijie",
+        "cache": "Cached",
+        "landslide4sense": "Landslide4Sense",
+        "sample_sets": "samples",
+        "splits": "Subset k_fold split",
+        "tlseg_lite.core.errors": "DataError MissingDataError",
+        "tlseg_lite.scenes.fallback": "course_samples",
+        "tlseg_lite.scenes.synthetic": "SyntheticLandslides",
+        "transforms": "Augment Prepared fit_square unfit",
+    },
 )
-
-__all__ = [*_NAMES, *_MODULES]
-
-__getattr__, __dir__ = lazy(__name__, globals(), _NAMES, _MODULES)

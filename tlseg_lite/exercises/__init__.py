@@ -7,20 +7,15 @@ exercise works on. ``python -m tlseg_lite.exercises OUT`` (or ``tlseg-lite cours
 notebooks without solutions for students and with them for teachers.
 """
 
-from tlseg_lite.core.lazy import lazy
+from tlseg_lite.core.lazy import lazy as lazy
 
-# public name -> module that defines it
-_NAMES = {
-    "Verdict": "verdict",
-    "check": "checks",
-    "given": "checks",
-    "known": "checks",
-    "Exercise": "notebooks",
-    "find": "notebooks",
-    "course": "copies",
-}
-_MODULES = ["checks", "copies", "notebooks", "verdict"]
-
-__all__ = [*_NAMES, *_MODULES]
-
-__getattr__, __dir__ = lazy(__name__, globals(), _NAMES, _MODULES)
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    globals(),
+    {
+        "verdict": "Verdict",
+        "checks": "check given known",
+        "notebooks": "Exercise find",
+        "copies": "course",
+    },
+)

@@ -3,34 +3,15 @@
 May import everything but `exercises`, `widgets`, `pretraining` and `cli`.
 """
 
-from tlseg_lite.core.lazy import lazy
+from tlseg_lite.core.lazy import lazy as lazy
 
-# public name -> module that defines it; imported when first used
-_NAMES = {
-    "Design": "ablation",
-    "groups": "ablation",
-    "named_designs": "ablation",
-    "Contestant": "models",
-    "contestants": "models",
-    "Rows": "results",
-    "FoldSplits": "splits",
-    "Holdout": "splits",
-    "Splits": "splits",
-    "SyntheticSplits": "splits",
-    "named_data": "splits",
-}
-_MODULES = (
-    "ablation",
-    "ablation_summary",
-    "comparison",
-    "comparison_job",
-    "comparison_summary",
-    "mask_store",
-    "models",
-    "results",
-    "splits",
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    globals(),
+    {
+        "ablation": "Design groups named_designs",
+        "models": "Contestant contestants",
+        "results": "Rows",
+        "splits": "Splits SyntheticSplits FoldSplits Holdout named_data",
+    },
 )
-
-__all__ = [*_NAMES, *_MODULES]
-
-__getattr__, __dir__ = lazy(__name__, globals(), _NAMES, _MODULES)

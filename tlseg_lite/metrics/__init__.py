@@ -4,45 +4,22 @@ Everything is counted once, at native size; every score follows from the counts.
 knows of no model.
 """
 
-from tlseg_lite.core.lazy import lazy
+from tlseg_lite.core.lazy import lazy as lazy
 
-# at once, not when first used: importing the module of the same name would hide the function
-from tlseg_lite.metrics.confusion import confusion
+# at once: importing the module of the same name later would hide the function
+from tlseg_lite.metrics.confusion import confusion as confusion
 
-# public name -> module that defines it; imported when first used
-_NAMES = {
-    "BoundaryMatch": "boundary",
-    "boundary_f1": "boundary",
-    "Reliability": "calibration",
-    "fit_temperature": "calibration",
-    "reliability": "calibration",
-    "ConfusionMatrix": "confusion",
-    "Scores": "confusion",
-    "confusion_per_image": "confusion",
-    "score_values": "confusion",
-    "Comparison": "intervals",
-    "Interval": "intervals",
-    "bootstrap": "intervals",
-    "compare": "intervals",
-    "as_images": "masks",
-    "as_mask": "masks",
-    "as_masks": "masks",
-    "Detections": "objects",
-    "detect": "objects",
-    "ThresholdCurve": "thresholds",
-    "choose_threshold": "thresholds",
-    "threshold_curve": "thresholds",
-}
-_MODULES = (
-    "boundary",
-    "calibration",
-    "confusion",
-    "intervals",
-    "masks",
-    "objects",
-    "thresholds",
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    globals(),
+    {
+        "boundary": "BoundaryMatch boundary_f1",
+        "calibration": "Reliability fit_temperature reliability",
+        "confusion": "ConfusionMatrix Scores confusion_per_image score_values",
+        "intervals": "Comparison Interval bootstrap compare",
+        "masks": "as_mask as_masks as_images",
+        "objects": "Detections detect",
+        "thresholds": "ThresholdCurve choose_threshold threshold_curve",
+    },
+    also=("confusion",),
 )
-
-__all__ = ["confusion", *_NAMES, *_MODULES]
-
-__getattr__, __dir__ = lazy(__name__, globals(), _NAMES, _MODULES)

@@ -3,27 +3,14 @@
 May import `core`, `data` and `sam`.
 """
 
-from tlseg_lite.core.lazy import lazy
+from tlseg_lite.core.lazy import lazy as lazy
 
-# public name -> module that defines it; imported when first used
-_NAMES = {
-    "DeadLeaves": "dead_leaves",
-    "Pictures": "dead_leaves",
-    "export": "loop",
-    "pretrain": "loop",
-    "Plan": "plan",
-}
-_MODULES = (
-    "dead_leaves",
-    "held_out",
-    "loop",
-    "muon",
-    "objective",
-    "plan",
-    "prompts",
-    "textures",
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    globals(),
+    {
+        "dead_leaves": "DeadLeaves Pictures",
+        "loop": "pretrain export",
+        "plan": "Plan",
+    },
 )
-
-__all__ = [*_NAMES, *_MODULES]
-
-__getattr__, __dir__ = lazy(__name__, globals(), _NAMES, _MODULES)

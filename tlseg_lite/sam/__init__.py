@@ -3,42 +3,16 @@
 May import `core`, `data` and `metrics`; knows nothing of adapters or training.
 """
 
-from tlseg_lite.core.lazy import lazy
+from tlseg_lite.core.lazy import lazy as lazy
 
-# public name -> module that defines it; imported when first used
-_NAMES = {
-    "AUTOMATIC": "prompting",
-    "ClickMap": "prompting",
-    "Embedded": "prompting",
-    "Fit": "prompting",
-    "Segmentation": "prompting",
-    "automatic": "prompting",
-    "best_automatic": "prompting",
-    "click_grid": "prompting",
-    "click_map": "prompting",
-    "inner_point": "prompting",
-    "iou": "prompting",
-    "segment": "prompting",
-    "CheckpointError": "tlseg_lite.core.errors",
-    "MINI_WEIGHTS": "variants",
-    "PATCH": "variants",
-    "PIXEL_MEAN": "variants",
-    "PIXEL_STD": "variants",
-    "SamVariant": "variants",
-    "VARIANTS": "variants",
-    "build_sam": "variants",
-    "fingerprint": "variants",
-    "load_sam": "variants",
-    "load_strictly": "variants",
-    "read_checkpoint": "variants",
-    "resize_positions": "variants",
-    "variant": "variants",
-}
-_MODULES = (
-    "prompting",
-    "variants",
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    globals(),
+    {
+        "prompting": "AUTOMATIC ClickMap Embedded Fit Segmentation automatic best_automatic "
+        "click_grid click_map inner_point iou segment",
+        "tlseg_lite.core.errors": "CheckpointError",
+        "variants": "MINI_WEIGHTS PATCH PIXEL_MEAN PIXEL_STD VARIANTS SamVariant build_sam "
+        "fingerprint load_sam load_strictly read_checkpoint resize_positions variant",
+    },
 )
-
-__all__ = [*_NAMES, *_MODULES]
-
-__getattr__, __dir__ = lazy(__name__, globals(), _NAMES, _MODULES)

@@ -4,30 +4,15 @@ Exact labels and no download: the course's default data. Scores on them are neve
 on the real sets. May import `core` and `data`.
 """
 
-from tlseg_lite.core.lazy import lazy
+from tlseg_lite.core.lazy import lazy as lazy
 
-# public name -> module that defines it; imported when first used
-_NAMES = {
-    "synthesize": "export",
-    "course_samples": "fallback",
-    "separation": "separability",
-    "Scene": "synthetic",
-    "SyntheticLandslides": "synthetic",
-    "make_scene": "synthetic",
-}
-_MODULES = (
-    "export",
-    "ground",
-    "landcover",
-    "landslides",
-    "lookalikes",
-    "palettes",
-    "rendering",
-    "separability",
-    "synthetic",
-    "terrain",
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    globals(),
+    {
+        "export": "synthesize",
+        "fallback": "course_samples",
+        "separability": "separation",
+        "synthetic": "Scene SyntheticLandslides make_scene",
+    },
 )
-
-__all__ = [*_NAMES, *_MODULES]
-
-__getattr__, __dir__ = lazy(__name__, globals(), _NAMES, _MODULES)

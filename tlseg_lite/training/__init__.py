@@ -5,46 +5,24 @@ May import everything above it in the map: `core`, `data`, `metrics`, `sam`, `ad
 `baselines`; knows nothing of experiments.
 """
 
-from tlseg_lite.core.lazy import lazy
+from tlseg_lite.core.lazy import lazy as lazy
 
-# at once, not when first used: importing the module of the same name would hide the function
-from tlseg_lite.training.preflight import preflight
+# at once: importing the module of the same name later would hide the function
+from tlseg_lite.training.preflight import preflight as preflight
 
-# public name -> module that defines it; imported when first used
-_NAMES = {
-    "answers": "evaluation",
-    "evaluate": "evaluation",
-    "predict": "evaluation",
-    "fit": "loop",
-    "bce": "losses",
-    "bce_dice": "losses",
-    "dice": "losses",
-    "NotEnoughMemory": "memory",
-    "Preflight": "preflight",
-    "PAPER_IMAGES": "recipe",
-    "RECIPES": "recipe",
-    "Recipe": "recipe",
-    "named_recipe": "recipe",
-    "Run": "run_state",
-    "RunState": "run_state",
-    "TrainingStep": "step",
-    "learning_rate": "step",
-    "blend": "weight_averaging",
-}
-_MODULES = (
-    "evaluation",
-    "loader",
-    "loop",
-    "losses",
-    "machine",
-    "memory",
-    "preflight",
-    "recipe",
-    "run_state",
-    "step",
-    "weight_averaging",
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    globals(),
+    {
+        "evaluation": "answers evaluate predict",
+        "loop": "fit",
+        "losses": "bce bce_dice dice",
+        "memory": "NotEnoughMemory",
+        "preflight": "Preflight",
+        "recipe": "PAPER_IMAGES RECIPES Recipe named_recipe",
+        "run_state": "Run RunState",
+        "step": "TrainingStep learning_rate",
+        "weight_averaging": "blend",
+    },
+    also=("preflight",),
 )
-
-__all__ = ["preflight", *_NAMES, *_MODULES]
-
-__getattr__, __dir__ = lazy(__name__, globals(), _NAMES, _MODULES)

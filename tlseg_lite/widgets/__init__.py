@@ -7,17 +7,17 @@ against it. All of them work with the keyboard alone and say in words what chang
 Without JavaScript one state remains.
 """
 
-from tlseg_lite.core.lazy import lazy
+from tlseg_lite.core.lazy import lazy as lazy
 
-_NAMES = {
-    "Widget": "page",
-    "budget_explorer": "budget",
-    "click_to_segment": "clicks",
-    "confusion_sliders": "confusion",
-    "picture_slider": "pictures",
-    "threshold_slider": "threshold",
-}
-
-__all__ = list(_NAMES)
-
-__getattr__, __dir__ = lazy(__name__, globals(), _NAMES, [])
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    globals(),
+    {
+        "page": "Widget",
+        "budget": "budget_explorer",
+        "clicks": "click_to_segment",
+        "confusion": "confusion_sliders",
+        "pictures": "picture_slider",
+        "threshold": "threshold_slider",
+    },
+)
