@@ -12,11 +12,11 @@ __getattr__, __dir__, __all__ = lazy(
     __name__,
     globals(),
     {
-        "fitting": "closed_form fit",
+        "conventions": "AVERAGES COLUMNS F1S IOUS SHORT Convention Recovered UnderdeterminedError "
+        "as_percent",
         "published": "official_results",
-        "recover": "AVERAGES COLUMNS F1S IOUS Convention Recovered UnderdeterminedError as_percent "
-        "recover_confusion",
-        "report": "SHORT Report audit_table check explain",
+        "recover": "closed_form fit recover_confusion",
+        "report": "Report audit_table check explain",
         "rules": "broken_rules",
     },
     also=("published",),

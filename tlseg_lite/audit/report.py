@@ -15,49 +15,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tlseg_lite.audit.fitting import fit
-from tlseg_lite.audit.published import official_results, published
-from tlseg_lite.audit.recover import (
+from tlseg_lite.audit.conventions import (
     AVERAGES,
     COLUMNS,
     F1S,
     IOUS,
+    SHORT,
     Convention,
     Recovered,
-    UnderdeterminedError,
     as_percent,
-    recover_confusion,
 )
-from tlseg_lite.audit.rules import broken_rules, what_would_mend_it
+from tlseg_lite.audit.recover import fit
+from tlseg_lite.audit.rules import broken_rules, suspect_columns
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = [
-    "Convention",
-    "Recovered",
-    "Report",
-    "UnderdeterminedError",
-    "audit_table",
-    "check",
-    "explain",
-    "official_results",
-    "published",
-    "recover_confusion",
-]
-SHORT = {
-    "precision": "P",
-    "recall": "REC",
-    "f1": "F1",
-    "oa": "OA",
-    "miou": "MIoU",
-    "landslide_iou": "landslide IoU",
-    "background_iou": "background IoU",
-    "landslide_precision": "landslide P",
-    "landslide_recall": "landslide REC",
-    "landslide_f1": "landslide F1",
-    "landslide_share": "landslide share",
-}
 
 
 @dataclass(frozen=True, repr=False)
@@ -157,7 +129,7 @@ def check(*, title: str = "Your row", decimals: int | None = None, **columns: An
         if nearest.least_residual > 2 * rounding
         else "Impossible where landslides cover at most half of the pixels:",
         *impossible,
-        *what_would_mend_it(given, rounding, [found.convention for found in tried], SHORT),
+        *suspect_columns(given, rounding, [found.convention for found in tried]),
     ]
     return Report(title, given, rounding, (), nearest, tuple(findings))
 

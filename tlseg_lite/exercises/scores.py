@@ -73,7 +73,7 @@ def check_5_1(answer: Any) -> str:
 
 
 def _table_2() -> ConfusionMatrix:
-    from tlseg_lite.audit.report import published, recover_confusion
+    from tlseg_lite.audit import published, recover_confusion
 
     names = ("precision", "recall", "oa", "miou", "landslide_iou")
     row = published().query("table == 'II' and row == 'TransLandSeg'").iloc[0]

@@ -85,7 +85,7 @@ def given_6_2() -> Any:
 
 
 def check_6_2(answer: Any) -> str:
-    from tlseg_lite.audit.report import check
+    from tlseg_lite.audit import check
 
     answer = parts(answer, ("forged", "other pixels"))
     rows, forged, other = _suspects()
@@ -166,7 +166,7 @@ def check_6_3(answer: Any) -> str:
 
 
 def check_6_4(answer: Any) -> str:
-    from tlseg_lite.audit.report import check, published, recover_confusion
+    from tlseg_lite.audit import check, published, recover_confusion
 
     answer = call(answer) if callable(answer) else answer
     answer = {name: number(value, name) for name, value in parts(answer, SIX).items()}
@@ -195,8 +195,7 @@ def check_6_4(answer: Any) -> str:
 def check_6_5(answer: Any) -> str:
     import pandas as pd
 
-    from tlseg_lite.audit.recover import COLUMNS
-    from tlseg_lite.audit.report import audit_table
+    from tlseg_lite.audit import COLUMNS, audit_table
 
     if not isinstance(answer, pd.DataFrame):
         raise Wrong(f"a DataFrame is wanted, and you gave a {type(answer).__name__}.")
