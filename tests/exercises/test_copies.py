@@ -1,8 +1,6 @@
 """The notebooks for a class: what students get, what teachers get, from one source."""
 
 import json
-import subprocess
-import sys
 
 import nbformat
 import pytest
@@ -137,10 +135,3 @@ def test_an_incomplete_exercise_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"exercise 1\.2 lacks solution"):
         course(tmp_path / "out", tmp_path)
     assert not (tmp_path / "out").exists(), "nothing is written before all is read"
-
-
-def test_the_module_is_the_same_command(tmp_path):
-    command = [sys.executable, "-m", "tlseg_lite.exercises", str(tmp_path / "out")]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    assert f"{2 * len(NOTEBOOKS) + 2} files" in told.stdout
-    assert (tmp_path / "out" / "student").is_dir()

@@ -10,7 +10,6 @@ import numpy as np
 
 from tlseg_lite.exercises.verdict import (
     Wrong,
-    call,
     choice,
     close,
     near,
@@ -19,6 +18,8 @@ from tlseg_lite.exercises.verdict import (
     on_fresh_inputs,
     parts,
     shown,
+    side_of_zero,
+    supported,
 )
 from tlseg_lite.experiments.ablation_summary import interval
 from tlseg_lite.metrics.confusion import ConfusionMatrix
@@ -26,17 +27,19 @@ from tlseg_lite.metrics.confusion import ConfusionMatrix
 WORDS = ("ahead", "behind", "open")
 COUNTS = ("tp", "fp", "fn", "tn")
 RUNS = (  # made up, in thousands of pixels: model, seed, fold, counts; fold 1 has few landslides
-    *(("A", 0, 0, 145, 36, 75, 744), ("A", 0, 1, 16, 10, 14, 960)),
-    *(("A", 1, 0, 173, 43, 47, 737), ("A", 1, 1, 19, 11, 11, 959)),
-    *(("A", 2, 0, 160, 40, 60, 740), ("A", 2, 1, 17, 10, 13, 960)),
-    *(("B", 0, 0, 135, 38, 85, 742), ("B", 0, 1, 19, 5, 11, 965)),
-    *(("B", 1, 0, 163, 46, 57, 734), ("B", 1, 1, 22, 6, 8, 964)),
-    *(("B", 2, 0, 148, 42, 72, 738), ("B", 2, 1, 20, 6, 10, 964)),
+    ("A", 0, 0, 145, 36, 75, 744),
+    ("A", 0, 1, 16, 10, 14, 960),
+    ("A", 1, 0, 173, 43, 47, 737),
+    ("A", 1, 1, 19, 11, 11, 959),
+    ("A", 2, 0, 160, 40, 60, 740),
+    ("A", 2, 1, 17, 10, 13, 960),
+    ("B", 0, 0, 135, 38, 85, 742),
+    ("B", 0, 1, 19, 5, 11, 965),
+    ("B", 1, 0, 163, 46, 57, 734),
+    ("B", 1, 1, 22, 6, 8, 964),
+    ("B", 2, 0, 148, 42, 72, 738),
+    ("B", 2, 1, 20, 6, 10, 964),
 )
-
-
-def _verdict(low: float, high: float) -> str:
-    return "ahead" if low > 0 else "behind" if high < 0 else "open"
 
 
 def given_7_1() -> Any:
@@ -61,31 +64,25 @@ def _differences(score: str, pooled: bool = True) -> np.ndarray:
 
 def check_7_1(answer: Any) -> str:
     answer = parts(answer, ("difference", "verdict"))
-    told = choice(answer["verdict"], WORDS, "verdict")
+    claim = choice(answer["verdict"], WORDS, "verdict")
     mean, low, high = interval(_differences("miou"))
     folds = interval(_differences("miou", pooled=False))
-    near(
-        answer["difference"],
-        mean,
-        0.01,
-        (
-            (folds[0], "this is the mean of the folds' MIoUs. Add the counts of the folds first."),
-            (-mean, "this is B minus A."),
-            (interval(_differences("landslide_iou"))[0], "this is the landslide's IoU, not MIoU."),
-            (3 * mean, "this is the sum over the seeds; give their mean."),
-        ),
-        "difference",
+    mistakes = (
+        (folds[0], "this is the mean of the folds' MIoUs. Add the counts of the folds first."),
+        (-mean, "this is B minus A."),
+        (interval(_differences("landslide_iou"))[0], "this is the landslide's IoU, not MIoU."),
+        (3 * mean, "this is the sum over the seeds; give their mean."),
     )
-    wanted = _verdict(low, high)
+    near(answer["difference"], mean, 0.01, mistakes, "difference")
     span = f"95 % interval {low:+.2f} to {high:+.2f}"
-    if told != wanted:
-        if told == "open":
-            raise Wrong(
-                f"verdict 'open': the paired {span} does not contain zero. Subtract within each "
-                "seed first; the spread of the models' own scores cancels."
-            )
-        raise Wrong(f"verdict {told!r}: the {span} of A minus B reads {wanted!r}.")
-    return f"{span}. The mean of the folds' MIoUs would have said {_verdict(*folds[1:])!r}."
+    if claim == "open":
+        raise Wrong(
+            f"verdict 'open': the paired {span} does not contain zero. Subtract within each "
+            "seed first; the spread of the models' own scores cancels."
+        )
+    supported(claim, "verdict", low, high, WORDS, f"the {span} of A minus B")
+    other = side_of_zero(*folds[1:], WORDS)
+    return f"{span}. The mean of the folds' MIoUs would have said {other!r}."
 
 
 def check_7_2(answer: Any) -> str:
@@ -95,33 +92,23 @@ def check_7_2(answer: Any) -> str:
     predicted = number(answer["predicted"], "predicted")
     counts = tl.model.budget("sam_mini", tl.DESIGNS["TransLandSeg"])
     share = counts.trainable / counts.total
-    near(
-        answer["share"],
-        share,
-        0.002,
-        (
-            (counts.adapters / counts.total, "the mask decoder trains, too."),
-            (counts.decoder / counts.total, "the adapters train, too."),
-            (counts.trainable / (counts.total - counts.trainable), "divide by all parameters."),
-        ),
-        "share",
+    mistakes = (
+        (counts.adapters / counts.total, "the mask decoder trains, too."),
+        (counts.decoder / counts.total, "the adapters train, too."),
+        (counts.trainable / (counts.total - counts.trainable), "divide by all parameters."),
     )
+    near(answer["share"], share, 0.002, mistakes, "share")
     seconds = {name: numbers(answer[name], None, name) for name in ("adapters", "everything")}
     for name, values in seconds.items():
         if len(values) < 3 or min(values) <= 0:
             raise Wrong(f"{name!r} should be the seconds of three steps or more, all above zero.")
     a, b = (float(np.median(values)) for values in seconds.values())
-    near(
-        answer["ratio"],
-        a / b,
-        0.01 * a / b,
-        (
-            (b / a, "this is upside down: TransLandSeg's seconds are to be divided."),
-            (a - b, "this is a difference of seconds; divide."),
-            (np.mean(seconds["adapters"]) / np.mean(seconds["everything"]), "take the medians."),
-        ),
-        "ratio",
+    mistakes = (
+        (b / a, "this is upside down: TransLandSeg's seconds are to be divided."),
+        (a - b, "this is a difference of seconds; divide."),
+        (np.mean(seconds["adapters"]) / np.mean(seconds["everything"]), "take the medians."),
     )
+    near(answer["ratio"], a / b, 0.01 * a / b, mistakes, "ratio")
     return (
         f"{100 * share:.0f} % of the weights take {100 * a / b:.0f} % of the time; you guessed "
         f"{100 * predicted:.0f} %."
@@ -162,86 +149,70 @@ def _pairs_of_rows() -> list[tuple[dict, dict]]:
 def check_7_3(answer: Any) -> str:
     plain = ("data", "data_version", "diet", "image_size")
 
-    def truth(a, b):
-        found = {name for name in plain if a[name] != b[name]}
-        return found | ({"recipe"} if json.loads(a["recipe"]) != json.loads(b["recipe"]) else set())
+    def differing(a, b, names):
+        return {name for name in names if a[name] != b[name]}
 
-    def as_text(a, b):
-        return {name for name in (*plain, "recipe") if a[name] != b[name]}
+    def truth(a, b, *further):
+        recipes = json.loads(a["recipe"]) != json.loads(b["recipe"])
+        return differing(a, b, (*plain, *further)) | ({"recipe"} if recipes else set())
 
-    def everything(a, b):
-        return truth(a, b) | {name for name in a if name != "recipe" and a[name] != b[name]}
+    mistakes = (
+        (lambda a, b: differing(a, b, (*plain, "recipe")),
+         "you compare the recipes as texts. Another order is still the same recipe."),
+        (lambda a, b: truth(a, b, *(name for name in a if name != "recipe")),
+         "model, score, seed and fold may differ: they are compared or paired."),
+        (lambda a, b: truth(a, b, "model"), "the model may differ: it is what is compared."),
+        (lambda a, b: truth(a, b, "seed", "fold"),
+         "seed and fold may differ: runs are paired or averaged over them."),
+        (lambda a, b: truth(a, b) - {"diet"},
+         "'real-5' and 'real' are two diets: five images against all."),
+    )  # fmt: skip
 
-    def no_seeds(a, b):
-        return truth(a, b) | {name for name in ("seed", "fold") if a[name] != b[name]}
+    def names_in(result):
+        if not isinstance(result, (list, tuple, set)) or any(
+            not isinstance(name, str) for name in result
+        ):
+            raise Wrong(f"your function gives {shown(result)}; a list of names is wanted.")
+        return set(result)
 
-    def no_model(a, b):
-        return truth(a, b) | ({"model"} if a["model"] != b["model"] else set())
+    def words(a, b):
+        return f"two rows that differ in {', '.join(n for n in a if a[n] != b[n])}"
 
-    def no_diet(a, b):
-        return truth(a, b) - {"diet"}
-
-    cases = _pairs_of_rows()
-    told = []
-    for case in cases:
-        names = call(answer, *case)
-        if not isinstance(names, (list, tuple, set)) or not all(isinstance(n, str) for n in names):
-            raise Wrong(f"your function gives {shown(names)}; a list of names is wanted.")
-        told.append(set(names))
-    right = [truth(*case) for case in cases]
-    if told == right:
-        return "An empty list: the rows may be compared. Seed and fold are for pairing."
-    for wrong, explanation in (
-        (as_text, "you compare the recipes as texts. Another order is still the same recipe."),
-        (everything, "model, score, seed and fold may differ: they are compared or paired."),
-        (no_model, "the model may differ: it is what is compared."),
-        (no_seeds, "seed and fold may differ: runs are paired or averaged over them."),
-        (no_diet, "'real-5' and 'real' are two diets: five images against all."),
-    ):
-        if told == [wrong(*case) for case in cases]:
-            raise Wrong(explanation)
-    place = next(i for i, (a, b) in enumerate(zip(told, right, strict=True)) if a != b)
-    changed = [name for name, value in cases[place][0].items() if cases[place][1][name] != value]
-    raise Wrong(
-        f"two rows differ in {', '.join(changed)}; your function says {sorted(told[place])}, and "
-        f"it is {sorted(right[place])}."
-    )
+    on_fresh_inputs(answer, _pairs_of_rows(), truth, 0, mistakes, words, names_in)
+    return "An empty list: the rows may be compared. Seed and fold are for pairing."
 
 
 def check_7_4(answer: Any) -> str:
-    def truth(images, a, b):
+    def last_worse(images, a, b):
+        """A minus B, and the last place where A is worse, or None."""
         d = np.asarray(a, float) - np.asarray(b, float)
         worse = np.flatnonzero(d < 0)
-        if not len(worse):
-            return float(images[0])
-        i = worse[-1]
-        if i == len(images) - 1:
-            return math.inf
+        return d, (worse[-1] if len(worse) else None)
+
+    def crossing(images, d, i):
+        """Where a straight line between the points i and i + 1 is zero."""
         return images[i] + d[i] / (d[i] - d[i + 1]) * (images[i + 1] - images[i])
+
+    def truth(images, a, b):
+        d, i = last_worse(images, a, b)
+        if i is None:
+            return float(images[0])
+        return math.inf if i == len(images) - 1 else crossing(images, d, i)
 
     def no_line(images, a, b):
         found = truth(images, a, b)
         return found if math.isinf(found) else float(min(n for n in images if n >= found - 1e-9))
 
     def first(images, a, b):
-        d = np.asarray(a, float) - np.asarray(b, float)
-        if d[0] >= 0:
-            return float(images[0])
-        for i in range(1, len(d)):
-            if d[i] >= 0:
-                share = d[i - 1] / (d[i - 1] - d[i])
-                return images[i - 1] + share * (images[i] - images[i - 1])
-        return math.inf
-
-    def turned(images, a, b):
-        return truth(images, b, a)
+        d, _ = last_worse(images, a, b)
+        if d[0] >= 0 or d.max() < 0:
+            return float(images[0]) if d[0] >= 0 else math.inf
+        return crossing(images, d, int((d >= 0).argmax()) - 1)
 
     def halfway(images, a, b):
-        d = np.asarray(a, float) - np.asarray(b, float)
-        worse = np.flatnonzero(d < 0)
-        if not len(worse) or worse[-1] == len(images) - 1:
-            return truth(images, a, b)
-        return (images[worse[-1]] + images[worse[-1] + 1]) / 2
+        _, i = last_worse(images, a, b)
+        inside = i is not None and i < len(images) - 1
+        return (images[i] + images[i + 1]) / 2 if inside else truth(images, a, b)
 
     cases = [
         ([5, 10, 13], [60.0, 70.0, 74.0], [64.0, 68.0, 69.0]),
@@ -258,7 +229,7 @@ def check_7_4(answer: Any) -> str:
     mistakes = (
         (no_line, "between two points the curves are straight: interpolate."),
         (first, "this is the first crossing. B may come back: take the last one."),
-        (turned, "this says from where on B is as good as A."),
+        (lambda n, a, b: truth(n, b, a), "this is where B becomes as good as A."),
         (halfway, "the lines need not cross in the middle: weigh by the differences."),
     )
     on_fresh_inputs(answer, cases, truth, 1e-6, mistakes, words)
@@ -297,13 +268,8 @@ def check_7_5(answer: Any) -> str:
     seeds = sorted(mine.keys() & theirs.keys())
     if len(seeds) < 2:
         raise Wrong("both models need the same two seeds or more, with all their folds: no pairs.")
-    told = choice(answer["verdict"], WORDS, "verdict")
     mean, low, high = interval([mine[s] - theirs[s] for s in seeds])
     span = f"{own} minus {other}: {100 * mean:+.1f} points, "
     span += f"95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
-    wanted = _verdict(low, high)
-    if told != wanted:
-        if wanted == "open":
-            raise Wrong(f"you compare the means only. {span}: it contains zero, so it is open.")
-        raise Wrong(f"{span}. That reads {wanted!r}, and you say {told!r}.")
+    supported(answer["verdict"], "verdict", low, high, WORDS, span)
     return f"{span}, from {len(seeds)} seeds."
