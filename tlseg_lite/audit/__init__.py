@@ -1,6 +1,6 @@
 """Reading results tables (chapter 6): from printed scores back to the confusion matrix.
 
-`recover_confusion` inverts a row, `check` says whether a row can be true, `published` has the
+`recover_confusion` inverts a row, `check` finds whether a row can be true, `published` has the
 papers' tables. May import `core` and `metrics`.
 """
 

@@ -2,7 +2,7 @@
 
 A table prints up to six scores, but a confusion matrix of fractions has only three degrees of
 freedom (TP + FP + FN + TN = 1). So the scores of one row are not independent: three of them give
-the matrix, the others must agree. ``recover_confusion`` finds the matrix by least squares and says
+the matrix, the others must agree. ``recover_confusion`` finds the matrix by least squares and
 how well the row agrees with itself. With e = 1 - OA and IoU0 = 2 MIoU - IoU1 there is even a closed
 form, TP = e IoU1 / (1 - IoU1) and TN = e IoU0 / (1 - IoU0); it is the start of the fit, and how
 far its TP + TN + e is from 1 is the row's ``closure``.
@@ -43,7 +43,7 @@ def recover_confusion(
             ``landslide_share``.
 
     Returns:
-        A ``Recovered``. Where no column tells the classes apart, landslide is the rarer one.
+        A ``Recovered``. Where no column distinguishes the classes, landslide is the rarer one.
         A row that contradicts itself is recovered too: look at ``fits`` and ``residual``.
 
     Raises:

@@ -35,7 +35,7 @@ def check_A2_1(answer: Any) -> str:
          "1, not the place in the array."),
         (lambda h: max([w for w in NEIGHBOURS if 0 in w],
                        key=lambda w: h[1, 1] - h[1 + w[0], 1 + w[1]]),
-         "water may leave in eight directions; you look at four."),
+         "water may leave in eight directions; you compare four."),
     )  # fmt: skip
 
     def words(height):

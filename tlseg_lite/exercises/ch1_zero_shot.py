@@ -93,7 +93,7 @@ def check_1_3(answer: Any) -> str:
             if turned and depth[x, y] >= depth.max() - 1e-9:
                 raise Wrong("you gave y first. A click is x (column), then y (row).")
             if inside and target[y, x] and prediction[y, x]:
-                raise Wrong("you click where the mask is right already; look for the error.")
+                raise Wrong("you click where the mask is right already; click into the error.")
             if inside and wrong[y, x]:
                 raise Wrong("your click is in the error, but near its rim: take the deepest pixel.")
             raise Wrong(f"your click ({x}, {y}) is not in the error.")
@@ -103,7 +103,7 @@ def check_1_3(answer: Any) -> str:
                 f"a click on what is {kind} wants the label {label}, you gave {given:g}: 1 means "
                 "'this belongs to it', 0 means 'this does not'."
             )
-    return "The label is what the truth says at that pixel."
+    return "The label is the truth at that pixel."
 
 
 @cache

@@ -36,7 +36,7 @@ def check_6_1(answer: Any) -> str:
     near(answer["tp"], tp, 0.0006, mistakes, "tp")
     mistakes = (
         (e * miou / (1 - miou), "MIoU is the mean of both IoUs: I0 = 2 MIoU - I1."),
-        (1 - e - tp, "this forces the sum to be 1. Compute TN from I0, then look at the sum."),
+        (1 - e - tp, "this forces the sum to be 1. Compute TN from I0, then add up."),
         (e * i1 / (1 - i1), "this is TP again; the background has I0 = 2 MIoU - I1."),
     )
     near(answer["tn"], tn, 0.006, mistakes, "tn")
@@ -186,7 +186,7 @@ def check_6_4(answer: Any) -> str:
             f"its table have {true:.2f} %. Move pixels from FN to TP, or from FP to TN."
         )
     return (
-        "Nobody can tell from the numbers. Consistency does not prove that a row is true; "
+        "The numbers do not show it. Consistency does not prove that a row is true; "
         "inconsistency proves that it is not."
     )
 

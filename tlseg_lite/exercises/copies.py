@@ -86,7 +86,7 @@ def for_teachers(notebook: dict[str, Any], exercises: list[Exercise]) -> dict[st
 def rubric(every: dict[Path, list[Exercise]]) -> str:
     """The exercises in a table, then the capstone's rubric and the notes for marking it."""
     lines = ["# Rubric", "", "## Exercises", ""]
-    lines += ["Each is right or not yet: `tl.exercises.check` says which, and why.", ""]
+    lines += ["Each is right or not yet: `tl.exercises.check` prints which, and why.", ""]
     lines += ["| exercise | title | kind | notebook |", "|---|---|---|---|"]
     for path, exercises in every.items():
         lines += [f"| {e.number} | {e.title} | {e.kind} | {path.stem} |" for e in exercises]
@@ -136,8 +136,8 @@ def _readme() -> str:
     return f"""# Copies for a class
 
 - `student/`: the notebooks without solutions. The answers go into the cells below each task;
-  `tl.exercises.check` says at once whether they are right. The published book shows the solutions
-  to whoever looks for them: [{_home()}]({_home()}).
+  `tl.exercises.check` prints at once whether they are right. The published book shows the solutions
+  to whoever searches for them: [{_home()}]({_home()}).
 - `instructor/`: the same notebooks with the solutions filled in and explained, the notes for
   marking the capstone, and `rubric.md`.
 

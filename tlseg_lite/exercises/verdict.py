@@ -18,12 +18,12 @@ import numpy as np
 import torch
 
 Mistakes = Iterable[tuple[Any, str]]
-"""Pairs of what a mistake gives and what to say about it."""
+"""Pairs of what a mistake gives and its explanation."""
 
 
 @dataclass(frozen=True, repr=False)
 class Verdict:
-    """The result of a check: true where the answer is right; ``message`` says why or why not."""
+    """The result of a check: true where the answer is right; ``message`` has the reason."""
 
     number: str
     right: bool

@@ -1,4 +1,4 @@
-"""How `sam_mini` was made (appendix A1): generated pictures, two objectives, a loop with a clock.
+"""How `sam_mini` was made (appendix A1): generated images, two objectives, a loop with a clock.
 
 May import `core`, `data` and `sam`.
 """

@@ -1,7 +1,7 @@
-"""What `sam_mini` learns: first to tell regions apart, then to answer prompts.
+"""What `sam_mini` learns: first to separate regions, then to answer prompts.
 
 Both objectives use `segment_anything`'s own modules; `decode` is its mask decoder's forward for
-several pictures with several prompts each, so that one pass of the encoder serves many prompts.
+several images with several prompts each, so that one pass of the encoder serves many prompts.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class Decoded(NamedTuple):
 
 
 def decode(sam: Sam, embeddings: Tensor, sparse: Tensor, dense: Tensor) -> Decoded:
-    """SAM's mask decoder on B pictures with P prompts each.
+    """SAM's mask decoder on B images with P prompts each.
 
     Args:
         sam: gives the decoder and the positional encoding.
         embeddings: (B, C, g, g), the encoder's output.
-        sparse: (B * P, n, C) embedded points and boxes; the prompts of a picture are neighbours.
+        sparse: (B * P, n, C) embedded points and boxes; the prompts of an image are neighbours.
         dense: (B * P, C, g, g) embedded mask prompts, or (1, C, 1, 1).
     """
     head = sam.mask_decoder
@@ -74,15 +74,15 @@ def embed_prompts(sam: Sam, points: Tensor, kinds: Tensor) -> Tensor:
 
 
 def no_mask(sam: Sam) -> Tensor:
-    """The dense embedding that says: no mask prompt. (1, C, 1, 1)."""
+    """The dense embedding for "no mask prompt", (1, C, 1, 1)."""
     return sam.prompt_encoder.no_mask_embed.weight[:, :, None, None]
 
 
 @torch.no_grad()
 def aim(sam: Sam, sharpness: float = 4.0) -> None:
-    """Let an untrained decoder's prompts look at their own place in the picture.
+    """Let an untrained decoder's prompts attend to their own place in the image.
 
-    Where tokens attend to the picture, queries and keys get the same projection, `sharpness`
+    Where tokens attend to the image, queries and keys get the same projection, `sharpness`
     times the usual size: then the positional encodings of a click and of its surroundings agree
     from the beginning, and the decoder need not find that out.
     """
@@ -99,7 +99,7 @@ def aim(sam: Sam, sharpness: float = 4.0) -> None:
 
 
 def dense_loss(features: Tensor, labels: Tensor, temperature: float = 0.1) -> tuple[Tensor, Tensor]:
-    """Each pixel is classified against the mean features of its own picture's regions.
+    """Each pixel is classified against the mean features of its own image's regions.
 
     Args:
         features: (B, C, h, w).
@@ -140,8 +140,8 @@ def mask_losses(masks: Tensor, target: Tensor, balanced: float = 0.0) -> Tensor:
     Args:
         masks: logits (N, M, h, w). target: (N, h, w) in 0..1.
         balanced: 0 to 1, how much of the focal part is replaced by a cross-entropy in which the
-            object and its surroundings weigh the same. A beginner needs that: with the focal
-            loss the empty mask is a trap, because dice has no gradient there.
+            object and its surroundings weigh the same. An untrained model needs that: with the
+            focal loss the empty mask is a trap, because dice has no gradient there.
 
     Returns:
         (N, M). The focal factor is |p - t|^2, which for 0/1 targets is the usual (1 - p_t)^2.
@@ -177,9 +177,9 @@ def prompt_loss(
 
     The single mask learns the mask that is meant. Of the three others only the best answers for
     each reading of the prompt (their mean counts `every` times, so that none dies: the larger,
-    the more alike the three become). The IoU head learns
-    each mask's IoU with the reading that it fits best, and which of the three is best (a softmax
-    at temperature 0.1 against that of the true IoUs); `quality` is its weight.
+    the more alike the three become). The IoU head learns each mask's IoU with the reading that it
+    fits best, and which of the three is best (a softmax at temperature 0.1 against that of the
+    true IoUs); `quality` is its weight.
     """
     meant, other = targets[:, 0], targets[:, 1]
     losses = mask_losses(decoded.masks, meant, balanced)

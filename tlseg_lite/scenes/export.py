@@ -15,7 +15,7 @@ from tlseg_lite.scenes.synthetic import STYLES, Scene, SyntheticLandslides
 
 BIJIE = "Bijie-landslide-dataset"
 FEW = 64  # fewer scenes are written before a second process has started
-NOTE = "synthetic.json"  # says that these are no real images, and how to make them again
+NOTE = "synthetic.json"  # states that these are no real images, and how to make them again
 
 
 def synthesize(
@@ -33,7 +33,7 @@ def synthesize(
     without a landslide, ``non-landslide/{image,dem}``: 8-bit RGB, masks of 0 and 255, 16-bit
     heights in decimetres. "landslide4sense": ``TrainData/img/image_N.h5`` (``img``, float64,
     128 x 128 x 14, raw value / divisor) and ``TrainData/mask/mask_N.h5`` (``mask``, uint8, 0/1).
-    A scene's number is its index + 1. ``synthetic.json`` says how they were made.
+    A scene's number is its index + 1. ``synthetic.json`` states how they were made.
 
     Args:
         out: a new or empty folder.
@@ -69,14 +69,14 @@ def synthesize(
     for folder in _folders(out, style):
         folder.mkdir(parents=True, exist_ok=True)
     jobs = [(out, style, n, size, seed, i) for i in range(n)]
-    look = {"total": n, "show": progress, "desc": f"writing {style} scenes", "unit": "scene"}
+    shown = {"total": n, "show": progress, "desc": f"writing {style} scenes", "unit": "scene"}
     if workers == 1 or n < FEW:
-        for job in bar(jobs, **look):
+        for job in bar(jobs, **shown):
             _write(job)
     else:
         # spawn: a process with threads must not be forked
         with ProcessPoolExecutor(workers, get_context("spawn"), _one_thread) as pool:
-            for _ in bar(pool.map(_write, jobs, chunksize=8), **look):
+            for _ in bar(pool.map(_write, jobs, chunksize=8), **shown):
                 pass
     if style == "bijie":
         _drop_empty(out / BIJIE / "non-landslide")

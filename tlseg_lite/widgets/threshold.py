@@ -35,7 +35,7 @@ def threshold_slider(
     Args:
         logits: float (1, H, W), one for each sample.
         samples: items of a dataset, with ``image``, ``mask`` and ``id``.
-        metric: the field of `Scores` that the button "best" looks for, on all images.
+        metric: the field of `Scores` that the button "best" maximises, on all images.
         pictures: how many of the first samples can be looked at.
         side: larger pictures are thinned to at most this many pixels along their longer side, by
             whole steps, for display; the counts are those of all pixels.
@@ -67,10 +67,12 @@ def threshold_slider(
     first = samples[0]
     level, truth = _levels(logits[0], curve.thresholds), np.asarray(first["mask"])[0] > 0
     step = shown[0]["step"]
-    said, known = level[::step, ::step] > best, truth[::step, ::step]
+    found, known = level[::step, ::step] > best, truth[::step, ::step]
     layers = [
         (kind_mask, KINDS[kind], OPACITY)
-        for kind, kind_mask in zip(SHOWN, (said & known, ~said & known, said & ~known), strict=True)
+        for kind, kind_mask in zip(
+            SHOWN, (found & known, ~found & known, found & ~known), strict=True
+        )
     ]
     alt = f"The picture {first['id']} with found, missed and wrongly called pixels in colour."
     picture = stage(
