@@ -1,4 +1,4 @@
-"""The exercises of all chapters: their checks, and the copies of the notebooks for a class.
+"""Self-checks for the exercises (every chapter), and the copies of the notebooks for a class.
 
 ``tl.exercises.check("2.3", answer)`` prints whether an answer is right and, where it is not, what
 went wrong. The truth is computed by the package when it is asked for; typical mistakes are

@@ -145,9 +145,8 @@ def _plan_landslide4sense(
         for head, part in zip(heads, parts, strict=True):
             kind = landslides.KINDS[rng.choice(4, p=[0.07, 0.28, 0.55, 0.10])]
             area = float(size * part * scale)
-            plan.append(
-                (landslides.make_slide(rng, ground, int(head), area, own, kind), k < mapped)
-            )
+            slide = landslides.make_slide(rng, ground, int(head), area, own, kind)
+            plan.append((slide, k < mapped))
     return plan
 
 

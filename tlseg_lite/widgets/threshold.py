@@ -68,12 +68,8 @@ def threshold_slider(
     level, truth = _levels(logits[0], curve.thresholds), np.asarray(first["mask"])[0] > 0
     step = shown[0]["step"]
     found, known = level[::step, ::step] > best, truth[::step, ::step]
-    layers = [
-        (kind_mask, KINDS[kind], OPACITY)
-        for kind, kind_mask in zip(
-            SHOWN, (found & known, ~found & known, found & ~known), strict=True
-        )
-    ]
+    masks = (found & known, ~found & known, found & ~known)
+    layers = [(mask, KINDS[kind], OPACITY) for kind, mask in zip(SHOWN, masks, strict=True)]
     alt = f"The picture {first['id']} with found, missed and wrongly called pixels in colour."
     picture = stage(
         shown[0]["uri"], alt, tinted(layers), known.shape,
