@@ -284,30 +284,11 @@ def main() -> None:
         "commit": about.get("commit", ""),
         "measured": time.strftime("%Y-%m-%d", time.gmtime()),
     }
-    sets = {
-        f"dead leaves, difficulty {d}": list(dead_leaves(options.pictures, d))
-        for d in (0.0, 0.5, 1.0)
-    }
-    photos = list(photographs())
-    grey = [bool((image == image[:1]).all()) for image, _ in photos]
-    sets["skimage photographs, own outlines"] = photos
-    for word, kind in (("coloured", False), ("grey", True)):
-        sets[f"skimage photographs, the {word} ones"] = [
-            case for case, is_grey in zip(photos, grey, strict=True) if is_grey == kind
-        ]
-    if options.labelme:
-        sets[options.labelme_name] = list(labelme(options.labelme))
-    without_slides = list(sets)
-    for name in ("bijie", "landslide4sense"):
-        dataset = tl.data.course_samples(name)
-        sets[dataset.source] = list(landslides(dataset))
-    scenes = tl.data.SyntheticLandslides(20, seed=5)
-    sets[scenes.source] = list(landslides(scenes))
+    sets, objects_only = cases_by_name(options.pictures, options.labelme, options.labelme_name)
     rows = []
     for name, cases in sets.items():
-        slides = name not in without_slides
         regions = sum(len(r) for _, r in cases)
-        for method, value in measure(sam, fine, cases, automatic=slides).items():
+        for method, value in measure(sam, fine, cases, automatic=name not in objects_only).items():
             rows.append(
                 {"data": name, "images": len(cases), "regions": regions, "method": method,
                  "mean_iou": f"{value:.4f}", **about}
@@ -318,17 +299,45 @@ def main() -> None:
         writer.writeheader()
         writer.writerows(rows)
     if options.run:
-        import pandas as pd
+        copy_curve(options.run, options.out, about, options.continues)
 
-        curve = pd.read_csv(options.run / "curve.csv")
-        for key in ("weights", "trained_on", "commit"):
-            curve[key] = about[key]  # the weights at its end, and what made them
-        if options.continues:
-            earlier = pd.read_csv(options.out / "sam_mini_pretraining.csv")
-            for key in ("minutes", "step", "pictures"):
-                curve[key] += earlier[key].iloc[-1]
-            curve = pd.concat([earlier, curve], ignore_index=True)
-        curve.to_csv(options.out / "sam_mini_pretraining.csv", index=False)
+
+def cases_by_name(
+    pictures: int, outlined: Path | None, outlined_name: str
+) -> tuple[dict[str, list], list[str]]:
+    """All sets of images with their regions, and the names of those without landslides."""
+    sets = {f"dead leaves, difficulty {d}": list(dead_leaves(pictures, d)) for d in (0.0, 0.5, 1.0)}
+    photos = list(photographs())
+    grey = [bool((image == image[:1]).all()) for image, _ in photos]
+    sets["skimage photographs, own outlines"] = photos
+    for word, kind in (("coloured", False), ("grey", True)):
+        sets[f"skimage photographs, the {word} ones"] = [
+            case for case, is_grey in zip(photos, grey, strict=True) if is_grey == kind
+        ]
+    if outlined:
+        sets[outlined_name] = list(labelme(outlined))
+    objects_only = list(sets)
+    for name in ("bijie", "landslide4sense"):
+        dataset = tl.data.course_samples(name)
+        sets[dataset.source] = list(landslides(dataset))
+    scenes = tl.data.SyntheticLandslides(20, seed=5)
+    sets[scenes.source] = list(landslides(scenes))
+    return sets, objects_only
+
+
+def copy_curve(run: Path, out: Path, about: dict[str, str], continues: bool) -> None:
+    """The learning curve of a pre-training among the records, after the one that it continues."""
+    import pandas as pd
+
+    curve = pd.read_csv(run / "curve.csv")
+    for key in ("weights", "trained_on", "commit"):
+        curve[key] = about[key]  # the weights at its end, and what made them
+    if continues:
+        earlier = pd.read_csv(out / "sam_mini_pretraining.csv")
+        for key in ("minutes", "step", "pictures"):
+            curve[key] += earlier[key].iloc[-1]
+        curve = pd.concat([earlier, curve], ignore_index=True)
+    curve.to_csv(out / "sam_mini_pretraining.csv", index=False)
 
 
 if __name__ == "__main__":

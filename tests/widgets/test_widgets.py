@@ -406,7 +406,7 @@ def test_picture_slider_changes_picture_and_words(tmp_path):
 
 def test_picture_slider_wants_words():
     picture = np.zeros((4, 4, 3), np.uint8)
-    with pytest.raises(ValueError, match="does not say what"):
+    with pytest.raises(ValueError, match="no words for"):
         tl.widgets.picture_slider({"a": picture}, {})
     with pytest.raises(ValueError, match="start is 3"):
         tl.widgets.picture_slider({"a": picture}, {"a": "a plain black square"}, start=3)
