@@ -40,7 +40,7 @@ def same(a, b):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked")
 def test_twenty_kills_leave_no_trace(tmp_path):
     """Bit-identical weights and losses, and no half-written file, after 20 kills -9."""
-    script = ROOT / "tests" / "support" / "killing.py"
+    script = ROOT / "tests" / "support" / "interrupted_training.py"
     told = subprocess.run(
         [sys.executable, str(script), str(tmp_path), str(KILLS)],
         # freed tensors go back to the system at once, so that a limit on memory means what it says

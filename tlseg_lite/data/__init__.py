@@ -14,7 +14,7 @@ __getattr__, __dir__, __all__ = lazy(
     {
         "bijie": "Bijie",
         "cache": "Cached",
-        "landslide4sense": "Landslide4Sense",
+        "landslide4sense": "BANDS Landslide4Sense",
         "sample_sets": "samples",
         "splits": "Subset k_fold split",
         "tlseg_lite.core.errors": "DataError MissingDataError",

@@ -10,7 +10,11 @@ __getattr__, __dir__, __all__ = lazy(
     globals(),
     {
         "dead_leaves": "DeadLeaves Pictures",
-        "loop": "pretrain export",
+        "held_out": "normalise",
+        "loop": "export pretrain",
+        "muon": "orthogonalise",
         "plan": "Plan",
+        "prompts": "draw_prompts",
     },
+    modules={"objective": "objective"},
 )
