@@ -8,15 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from tlseg_lite.exercises.verdict import (
-    Wrong,
-    call,
-    choice,
-    near,
-    numbers,
-    on_fresh_inputs,
-    parts,
-)
+from tlseg_lite.exercises.verdict import Wrong, call, choice, near, numbers, on_fresh_inputs, parts
 
 SINGLE, MEANT, OTHER = 0.90, (0.50, 0.22, 0.70), (0.10, 0.62, 0.84)
 

@@ -9,15 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tlseg_lite.adapters.atl import ATL, ATLConfig, MidLayC, MidLayM, build_adapters
-from tlseg_lite.exercises.verdict import (
-    Wrong,
-    agrees,
-    call,
-    near,
-    numbers,
-    on_fresh_inputs,
-    parts,
-)
+from tlseg_lite.exercises.verdict import Wrong, agrees, call, near, numbers, on_fresh_inputs, parts
 
 ENCODER, DECODER, NO_MASK = 308_278_272, 4_058_340, 256  # SAM ViT-L; a test counts them
 

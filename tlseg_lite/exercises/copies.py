@@ -44,10 +44,7 @@ def course(out: str | Path, folder: str | Path | None = None) -> list[Path]:
         for path, exercises in every.items():
             written.append(out / audience / path.name)
             _write_notebook(written[-1], change(read(path), exercises))
-    texts = {
-        out / "README.md": _readme(),
-        out / "instructor" / "rubric.md": rubric(every),
-    }
+    texts = {out / "README.md": _readme(), out / "instructor" / "rubric.md": rubric(every)}
     for path, text in texts.items():
         write_atomically(path, lambda temporary, text=text: temporary.write_text(text, "utf-8"))
     return [*written, *texts]

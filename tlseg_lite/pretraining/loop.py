@@ -44,10 +44,7 @@ class PictureStream(torch.utils.data.IterableDataset):
         while True:
             hard = self.level.value * (0.3 + 0.7 * float(torch.rand(1, generator=generator)))
             yield leaves.sample(
-                self.plan.batch,
-                difficulty=hard,
-                details=self.plan.details,
-                generator=generator,
+                self.plan.batch, difficulty=hard, details=self.plan.details, generator=generator
             )
 
 
@@ -178,12 +175,7 @@ class _Run:
     """Model, running mean, optimizers and counters of one run, in one of `world` processes."""
 
     def __init__(
-        self,
-        out: Path,
-        plan: Plan,
-        device: str,
-        start: str | Path | None = None,
-        world: int = 1,
+        self, out: Path, plan: Plan, device: str, start: str | Path | None = None, world: int = 1
     ) -> None:
         from tlseg_lite.sam.variants import build_sam, load_strictly, read_checkpoint
 
