@@ -1,6 +1,6 @@
-"""How fast training pictures are read, with and without a cache, against what a step needs.
+"""How fast training images are read, with and without a cache, compared with what a step needs.
 
-Writes book/results/data_loading.csv, one row for each size of picture, size of model and place of
+Writes book/results/data_loading.csv, one row for each size of image, size of model and place of
 the cache: images a second of one process that reads, changes at random and fits them (one thread,
 as a loader worker), how many times faster than without a cache, and how many times as many as the
 training step of that model takes in one thread of this machine. Also

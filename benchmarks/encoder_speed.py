@@ -292,7 +292,7 @@ def line_of(row: dict) -> str:
 
 
 def ratios(rows: list[dict]) -> list[str]:
-    """Ours against the reference of the same run, by mode: speed three ways, and memory."""
+    """Ours against the reference of the same run, by mode: speed in three measures, and memory."""
     lines = []
     pairs = [row for row in rows if row["purpose"] == "pair"]
     for ours in (row for row in pairs if row["encoder"] == "ours"):

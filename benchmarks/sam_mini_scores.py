@@ -3,11 +3,11 @@
     python benchmarks/sam_mini_scores.py [--pictures 24] [--labelme FOLDER] [--run FOLDER]
 
 On dead leaves from seeds that training never uses, on a few photographs of `skimage.data` with
-regions drawn by hand (below; a way to look, too few for a verdict), on the real landslide samples
-where TLSEG_DATA or the download cache has them, and on generated scenes. Each next to a graph
+regions drawn by hand (below; a first impression, too few for a verdict), on the real landslide
+samples where TLSEG_DATA or the download cache has them, and on synthetic scenes. Each next to a graph
 segmentation read at the click and a colour flood from it, both with the setting that suits the
 whole set best. ``--labelme`` adds photographs that somebody has outlined with LabelMe: a folder
-with a JSON file of polygons beside each picture. With ``--run`` the learning curve of a
+with a JSON file of polygons beside each image. With ``--run`` the learning curve of a
 pre-training is copied to book/results/sam_mini_pretraining.csv; with ``--continues`` after the rows
 that are there: the run began with their weights.
 """
@@ -106,7 +106,7 @@ Case = tuple[torch.Tensor, list[tuple[torch.Tensor, tuple[int, int]]]]
 
 
 def dead_leaves(n: int, difficulty: float) -> Iterator[Case]:
-    """Held-out pictures; clicks at a random place of up to eight visible regions."""
+    """Held-out images; clicks at a random place of up to eight visible regions."""
     made = torch.Generator().manual_seed(HELD_OUT + 100 + int(10 * difficulty))
     pictures = DeadLeaves(seed=HELD_OUT + 7, textures=160).sample(
         n, difficulty=difficulty, generator=made
@@ -201,7 +201,7 @@ def box_around(mask: torch.Tensor) -> tuple[float, float, float, float] | None:
 
 
 ENLARGED = (384, 512)
-"""Sides of the model's input, to which the pictures are enlarged beside the usual 256."""
+"""Sides of the model's input, to which the images are enlarged beside the usual 256."""
 
 
 def measure(sam, fine: dict, cases: list[Case], *, automatic: bool) -> dict[str, float]:

@@ -27,7 +27,7 @@ def run(*arguments):
 def test_a_quick_run_writes_pairs_and_is_not_done_twice(tmp_path):
     out = tmp_path / "speed.csv"
     order = ["--device", "cpu", "--quick", "--repeats", 1, "--threads", 1, "--out", out]
-    told = run(*order, "--note", "a trial")
+    printed = run(*order, "--note", "a trial")
     with out.open() as file:
         rows = list(csv.DictReader(file))
     assert [row["encoder"] for row in rows] == ["reference", "ours"] * 3
@@ -40,7 +40,7 @@ def test_a_quick_run_writes_pairs_and_is_not_done_twice(tmp_path):
         assert float(row["model_gb"]) == pytest.approx(4 * 4_675_892 / 1e9, abs=1e-3)
         assert float(row["difference"]) == 0  # sam_mini stays with segment_anything's form
         assert row["torch"] == torch.__version__
-    assert told.count("x the speed") == 3
+    assert printed.count("x the speed") == 3
     before = out.read_bytes()
     assert "measured already" in run(*order)
     assert out.read_bytes() == before

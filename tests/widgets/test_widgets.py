@@ -38,7 +38,7 @@ def scored():
         values = 2 * torch.randn(1, height, width, generator=generator) + 2 * mask - 1
         values[0, 0, :3] = 0.0  # exactly the threshold of 50 %
         image = torch.rand(3, height, width, generator=generator)
-        samples.append({"image": image, "mask": mask, "id": f"picture {i}"})
+        samples.append({"image": image, "mask": mask, "id": f"image {i}"})
         logits.append(values)
     return logits, samples
 
@@ -290,7 +290,7 @@ def test_threshold_shows_the_counts_of_the_package(scored, tmp_path):
     for (text, rows), cut, i in zip(seen, cuts, [0, 0, 0, 1, 1, 1], strict=True):
         single = tl.metrics.confusion(logits[i], masks[i], threshold=cut)
         tp, fp, fn, _ = (int(v) for v in single.counts())
-        assert f"In the picture picture {i}: {tp} pixels found, {fn} missed, {fp} false" in text
+        assert f"In the image image {i}: {tp} pixels found, {fn} missed, {fp} false" in text
         assert numbers(text)[-1] == pytest.approx(100 * single.scores().landslide_iou, abs=0.051)
         pooled = sum(
             tl.metrics.confusion(v, m, threshold=cut) for v, m in zip(logits, masks, strict=True)

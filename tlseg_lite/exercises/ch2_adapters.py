@@ -199,7 +199,7 @@ def check_2_4(answer: Any) -> str:
             continue
         if start == "up" and given == {"down", "middle"}:
             raise Wrong(
-                "'up' at zero: it is the other way round. The gradient of a matrix is its output's "
+                "'up' at zero: it is the reverse. The gradient of a matrix is its output's "
                 "gradient times its input; 'up' has an input. The other two get theirs back "
                 "through 'up', times zero."
             )

@@ -125,7 +125,7 @@ def near(
 
     Raises:
         Wrong: with the explanation of the first mistake that gives this number; else whether it
-            is a hundred times too large or too small (percent, fraction), or which way it is off.
+            is a hundred times too large or too small (percent, fraction), or too large or too small otherwise.
     """
     given = number(value, what)
     if agrees(given, truth, tolerance, mistakes, f"{what} {shown(given)}: "):

@@ -86,7 +86,7 @@ def _sensor(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
         radius = rng.uniform(0.8, 1.5)
         soft = ndimage.gaussian_filter(image.mean(0), radius, truncate=2.5)
         image = image + amount * (image.mean(0) - soft)
-    if rng.random() < 0.22:  # resampled once on its way
+    if rng.random() < 0.22:  # resampled once before
         extra = rng.uniform(0.4, 1.0)
         image = ndimage.gaussian_filter(image, (0, extra, extra), truncate=2.5)
     image = np.clip(image, 0, 1)

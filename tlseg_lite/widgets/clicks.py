@@ -1,4 +1,4 @@
-"""Click on a picture and see SAM's masks: all answers of a grid of clicks, computed beforehand."""
+"""Click on an image and see SAM's masks: all answers of a grid of clicks, computed beforehand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FILL = 0.4
 
 AIM = (
     'class="aim" tabindex="0" role="application" aria-describedby="{NAME}-help" '
-    'aria-label="Picture to click on; the arrow keys move the click"'
+    'aria-label="Image to click on; the arrow keys move the click"'
 )
 
 
@@ -34,7 +34,7 @@ def click_to_segment(
     side: int = 320,
     target_name: str = "mapped landslide",
 ) -> Widget:
-    """A picture to click on, with SAM's three masks for each of a grid of clicks.
+    """An image to click on, with SAM's three masks for each of a grid of clicks.
 
     The masks are those of `zero_shot.segment` at the grid's points; a click goes to the nearest
     of them. With 16 x 16 clicks on 256 x 256 pixels the page grows by about half a megabyte.
@@ -43,9 +43,9 @@ def click_to_segment(
         sam: from `load_sam`.
         image: (3, H, W) float in [0, 1].
         target: a known mask (H, W) or (1, H, W) to compare with, or None.
-        alt: what the picture shows, in words.
+        alt: what the image shows, in words.
         clicks: along the longer side of the image.
-        side: a larger picture is thinned to at most this many pixels along its longer side, by
+        side: a larger image is thinned to at most this many pixels along its longer side, by
             whole steps, for display. Scores are those of the full masks.
         target_name: what `target` is called.
 
@@ -85,7 +85,7 @@ def click_to_segment(
     )  # fmt: skip
     body = (
         f'<div class="columns">{picture}<div>'
-        f'<p id="{{NAME}}-help" data-live>Click or drag in the picture, or focus it and use the '
+        f'<p id="{{NAME}}-help" data-live>Click or drag in the image, or focus it and use the '
         "arrow keys. The answer is that of the nearest of "
         f"{len(y)} x {len(x)} clicks.</p>"
         f"<fieldset data-live><legend>show</legend>"
@@ -138,7 +138,7 @@ def describe(
     text = (
         f"Click at x {x}, y {y}. Mask {which + 1} of 3, the model's score {scores[which]:.2f} "
         f"(all three: {', '.join(f'{s:.2f}' for s in scores)}), "
-        f"covers {100 * shares[which]:.1f} % of the picture."
+        f"covers {100 * shares[which]:.1f} % of the image."
     )
     if ious is not None:
         text += f" IoU with the {target_name}: {ious[which]:.2f} (best of three {max(ious):.2f})."
@@ -146,7 +146,7 @@ def describe(
 
 
 def _start(target: torch.Tensor | None, size: tuple[int, int]) -> tuple[int, int]:
-    """x, y of the first click: inside the target, or in the middle of the picture."""
+    """x, y of the first click: inside the target, or in the middle of the image."""
     if target is None or not (torch.as_tensor(target) > 0).any():
         return size[1] // 2, size[0] // 2
     return zero_shot.inner_point(target)
