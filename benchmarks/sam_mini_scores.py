@@ -4,9 +4,9 @@
 
 On dead leaves from seeds that training never uses, on a few photographs of `skimage.data` with
 regions drawn by hand (below; a first impression, too few for a verdict), on the real landslide
-samples where TLSEG_DATA or the download cache has them, and on synthetic scenes. Each next to a graph
-segmentation read at the click and a colour flood from it, both with the setting that suits the
-whole set best. ``--labelme`` adds photographs that somebody has outlined with LabelMe: a folder
+samples where TLSEG_DATA or the download cache has them, and on synthetic scenes. Each next to a
+graph segmentation read at the click and a colour flood from it, both with the setting that suits
+the whole set best. ``--labelme`` adds photographs that somebody has outlined with LabelMe: a folder
 with a JSON file of polygons beside each image. With ``--run`` the learning curve of a
 pre-training is copied to book/results/sam_mini_pretraining.csv; with ``--continues`` after the rows
 that are there: the run began with their weights.

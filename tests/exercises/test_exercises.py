@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 import tlseg_lite as tl
 from tlseg_lite.exercises import checks, notebooks, verdict
-from tlseg_lite.exercises.notebooks import KINDS, find, in_notebook, read, role
+from tlseg_lite.exercises.notebooks import KINDS, find, in_notebook, read_notebook, role
 
 EXERCISES = {exercise.number: exercise for exercise in find(ROOT / "notebooks")}
 every = pytest.mark.parametrize("number", EXERCISES)
@@ -46,7 +46,7 @@ def test_all_kinds_are_there():
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_the_cells_of_an_exercise_stand_together_below_the_heading(path):
-    cells = read(path)["cells"]
+    cells = read_notebook(path)["cells"]
     heading = next(i for i, c in enumerate(cells) if "## Exercises" in notebooks.source(c))
     roles = [role(cell) for cell in cells]
     first = next(i for i, known in enumerate(roles) if known)

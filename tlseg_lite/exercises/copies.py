@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from tlseg_lite.core.files import write_atomically
-from tlseg_lite.exercises.notebooks import Exercise, in_notebook, notebooks, read, role, source
+from tlseg_lite.exercises.notebooks import (
+    Exercise,
+    in_notebook,
+    notebooks,
+    read_notebook,
+    role,
+    source,
+)
 
 TEACHERS = "instructor"
 """Tag of the cells that only teachers get."""
@@ -43,7 +50,7 @@ def course(out: str | Path, folder: str | Path | None = None) -> list[Path]:
         (out / audience).mkdir(parents=True, exist_ok=True)
         for path, exercises in every.items():
             written.append(out / audience / path.name)
-            _write_notebook(written[-1], change(read(path), exercises))
+            _write_notebook(written[-1], change(read_notebook(path), exercises))
     texts = {out / "README.md": _readme(), out / "instructor" / "rubric.md": rubric(every)}
     for path, text in texts.items():
         write_atomically(path, lambda temporary, text=text: temporary.write_text(text, "utf-8"))
@@ -88,7 +95,7 @@ def rubric(every: dict[Path, list[Exercise]]) -> str:
     for path, exercises in every.items():
         lines += [f"| {e.number} | {e.title} | {e.kind} | {path.stem} |" for e in exercises]
     for path in every:
-        for cell in read(path)["cells"]:
+        for cell in read_notebook(path)["cells"]:
             if "rubric" in _tags(cell) or TEACHERS in _tags(cell):
                 lines += ["", _links(source(cell)).rstrip()]
     return "\n".join(lines) + "\n"

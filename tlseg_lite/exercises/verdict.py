@@ -124,8 +124,8 @@ def near(
     """The number, if it is `truth` within `tolerance`.
 
     Raises:
-        Wrong: with the explanation of the first mistake that gives this number; else whether it
-            is a hundred times too large or too small (percent, fraction), or too large or too small otherwise.
+        Wrong: with the explanation of the first mistake that gives this number; else that it is
+            a hundred times too large or too small (percent, fraction), or simply too large or small.
     """
     given = number(value, what)
     if agrees(given, truth, tolerance, mistakes, f"{what} {shown(given)}: "):
