@@ -125,7 +125,7 @@ def near(
 
     Raises:
         Wrong: with the explanation of the first mistake that gives this number; else that it is
-            a hundred times too large or too small (percent, fraction), or simply too large or small.
+            a hundred times too large or too small (percent, fraction), or just too large or small.
     """
     given = number(value, what)
     if agrees(given, truth, tolerance, mistakes, f"{what} {shown(given)}: "):
