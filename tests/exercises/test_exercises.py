@@ -663,6 +663,38 @@ def test_numbers_of_every_make(value):
     assert verdict.number(value) == 0.5
 
 
+def test_numbers_words_and_sets_agree_or_give_a_mistake_away():
+    assert verdict.agrees([1.0, 2.0], (1.04, 2.0), 0.05)
+    assert verdict.agrees("open", "open", 0)
+    assert verdict.agrees({"a"}, {"a"}, 0)
+    assert not verdict.agrees({"a"}, ["a"], 0)
+    assert not verdict.agrees("1", 1.0, 0)
+    with pytest.raises(verdict.Wrong, match="twice: they are exchanged"):
+        verdict.agrees((2, 1), (1, 2), 0, [((2, 1), "they are exchanged")], "twice: ")
+
+
+@pytest.mark.parametrize(
+    ("claim", "low", "high", "words"),
+    [
+        ("up", 1, 2, None),
+        ("UP", 1, 2, None),
+        ("open", -1, 2, None),
+        ("down", -2, -1, None),
+        ("up", -1, 2, "contains zero, so it is open"),
+        ("open", 1, 2, "supports 'up', and you claim 'open'"),
+        ("up", -2, -1, "supports 'down', and you claim 'up'"),
+        ("much", 1, 2, "choose one of 'up', 'down', 'open'"),
+    ],
+)
+def test_what_an_interval_supports(claim, low, high, words):
+    given = (claim, "claim", low, high, ("up", "down", "open"), f"{low} to {high}")
+    if words is None:
+        verdict.supported(*given)
+    else:
+        with pytest.raises(verdict.Wrong, match=words):
+            verdict.supported(*given)
+
+
 def test_checks_agree_with_the_package():
     """What the checks write out themselves is what the package computes."""
     from tlseg_lite.adapters.translandseg import budget

@@ -9,6 +9,7 @@ outline that a mapper would draw: smooth, around the whole body, healed parts in
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -115,14 +116,28 @@ def make_slide(
     return Slide(path, half, kind, float(age), depth, corners, turn)
 
 
-def body(slide: Slide, shape: tuple[int, int], margin: float = 1.7) -> tuple | None:
-    """Coordinates in and around a slide: (box, q, s, across), or None outside the image.
+class Body(NamedTuple):
+    """Coordinates in and around a slide, each float32 on the pixels of its box."""
 
-    q is 0 on the path and 1 on the ideal outline, s runs from 0 (head) to 1 (toe), across from
-    -1 to 1 over the width; each float32 on the box's pixels. The body is a union of discs, or of
-    squares with rounded corners.
-    """
-    reach = margin * slide.half_width.max() + 3
+    box: tuple[slice, slice]
+    q: np.ndarray  # 0 on the path, 1 on the ideal outline
+    s: np.ndarray  # 0 (head) to 1 (toe)
+    across: np.ndarray  # -1 to 1 over the width
+
+    @property
+    def scar(self) -> np.ndarray:
+        """1 in the upper part, which was eroded, 0 below."""
+        return smoothstep(self.s, 0.62, 0.22)
+
+    @property
+    def deposit(self) -> np.ndarray:
+        """1 in the lower part, where it came to rest, 0 above."""
+        return smoothstep(self.s, 0.5, 0.85)
+
+
+def body(slide: Slide, shape: tuple[int, int]) -> Body | None:
+    """Where a slide lies, or None outside the image: discs, or squares with rounded corners."""
+    reach = 1.7 * slide.half_width.max() + 3
     low = np.floor(slide.path.min(0) - reach).astype(int)
     high = np.ceil(slide.path.max(0) + reach).astype(int) + 1
     low, high = np.maximum(low, 0), np.minimum(high, shape)
@@ -154,7 +169,7 @@ def body(slide: Slide, shape: tuple[int, int], margin: float = 1.7) -> tuple | N
     s = (nearest / (len(slide.path) - 1)) * (1 - slide.half_width[[0, -1]].sum() / run)
     s = s + (slide.half_width[0] + oy * t[..., 0] + ox * t[..., 1]) / run
     across = (ox * t[..., 0] - oy * t[..., 1]) / slide.half_width[nearest]
-    return box, *(resize(v, size, smooth=False) for v in (q, np.clip(s, 0, 1), across))
+    return Body(box, *(resize(v, size, smooth=False) for v in (q, np.clip(s, 0, 1), across)))
 
 
 def apply(rng: np.random.Generator, ground: Ground, slide: Slide, fresh: bool = True) -> None:
@@ -165,21 +180,20 @@ def apply(rng: np.random.Generator, ground: Ground, slide: Slide, fresh: bool = 
     found = body(slide, ground.shape)
     if found is None:
         return
-    box, q, s, across = found
-    fine = ground.fine
-    outline, inside, rough, blotch = _edges(rng, slide, q, fine)
-    green = _regrown(rng, slide, (q, s), (rough, blotch), fine)
+    box, deposit, fine = found.box, found.deposit, ground.fine
+    outline, inside, rough, blotch = _edges(rng, slide, found.q, fine)
+    green = _regrown(rng, slide, found, rough, blotch, fine)
 
     # the ground moves: down in the scar, up in the deposit
-    scar = smoothstep(s, 0.62, 0.22)
-    deposit = smoothstep(s, 0.5, 0.85)
     bowl = smoothstep(outline, 1.08, 0.55)
     lumps = blotch * np.float32(rng.uniform(0.03, 0.2) * slide.depth)
     ground.height[box] += bowl * (
-        -slide.depth * (scar + 0.25) + slide.depth * (0.8 * deposit) + (0.3 + deposit) * lumps * 0.6
+        -slide.depth * (found.scar + 0.25)
+        + slide.depth * (0.8 * deposit)
+        + (0.3 + deposit) * lumps * 0.6
     ).astype(np.float32)
 
-    texture = _surface(rng, slide, (s, across, scar, deposit), (rough, blotch), fine)
+    texture = _surface(rng, slide, found, rough, blotch, fine)
     ground.standing[box] *= 1 - inside
     soil = ground.palette["soil"] * np.exp(rng.normal(0, 0.07, ground.palette["soil"].shape))
     low = rng.choice(np.array(["soil", "soil2", "soil2", "gravel", "rock"]))
@@ -216,14 +230,19 @@ def _edges(rng: np.random.Generator, slide: Slide, q: np.ndarray, fine: bool) ->
 
 
 def _regrown(
-    rng: np.random.Generator, slide: Slide, place: tuple, noises: tuple, fine: bool
+    rng: np.random.Generator,
+    slide: Slide,
+    found: Body,
+    rough: np.ndarray,
+    blotch: np.ndarray,
+    fine: bool,
 ) -> np.ndarray:
     """Share of plants that have come back, 0..1.
 
     From the sides and the toe first, in patches; the head stays open longest. Some slides keep a
     bright scar above a body that is green again, and the mapper draws both.
     """
-    (q, s), (rough, blotch) = place, noises
+    q, s = found.q, found.s
     age = slide.age + rng.uniform(-0.1, 0.1)
     below = np.float32(rng.uniform(1.2, 2.8) if fine and rng.random() < 0.5 else 0.35)
     shelter = 0.55 * q + below * (s - 0.5) + 0.175 + 0.55 * blotch
@@ -233,15 +252,20 @@ def _regrown(
 
 
 def _surface(
-    rng: np.random.Generator, slide: Slide, place: tuple, noises: tuple, fine: bool
+    rng: np.random.Generator,
+    slide: Slide,
+    found: Body,
+    rough: np.ndarray,
+    blotch: np.ndarray,
+    fine: bool,
 ) -> np.ndarray:
     """Brightness near 1: streaks down the slope, blocks on the deposit, a tone of its own."""
-    (s, across, scar, deposit), (rough, blotch) = place, noises
+    s, scar, deposit = found.s, found.scar, found.deposit
     radius = float(slide.half_width.max())
     streak = rough
     if radius > 3:
         tile = noise(rng, (64, 64), 0.7, shortest=1.5)
-        rows = across * np.float32(radius * rng.uniform(0.5, 1.0)) + 32
+        rows = found.across * np.float32(radius * rng.uniform(0.5, 1.0)) + 32
         cols = s * np.float32(max(0.5 * len(s) / rng.uniform(4, 10), 3))
         streak = ndimage.map_coordinates(tile, np.stack([rows, cols]), order=1, mode="grid-wrap")
     streaky = np.float32(rng.uniform(0.03, 0.16))
