@@ -15,12 +15,12 @@ from tlseg_lite.exercises.verdict import (
     number,
     numbers,
     on_fresh_inputs,
+    own_rows,
     parts,
     shown,
     supported,
 )
 from tlseg_lite.experiments.ablation_summary import interval
-from tlseg_lite.metrics.confusion import ConfusionMatrix
 
 FIRST = (71.4, 68.9, 74.2, 70.1, 72.6)  # made up: MIoU in percent of two designs, five seeds
 SECOND = (70.1, 68.2, 72.0, 70.0, 70.9)
@@ -197,28 +197,14 @@ def check_4_4(answer: Any) -> str:
 
 
 def check_4_5(answer: Any) -> str:
-    import pandas as pd
-
     from tlseg_lite.experiments.ablation_summary import SETTING, per_seed
 
     answer = parts(answer, ("rows", "better"))
     rows = answer["rows"]
-    if not isinstance(rows, pd.DataFrame):
-        raise Wrong(f"'rows' is a {type(rows).__name__}; give the table from tl.ablation.run.")
     needed = [*SETTING, "design", "seed", "folds", "test_tp", "test_fp", "test_fn", "test_tn"]
-    if missing := [name for name in [*needed, "test_miou"] if name not in rows]:
-        raise Wrong(f"the table lacks {', '.join(missing[:3])}: give what tl.ablation.run returns.")
-    if rows.design.nunique() != 2:
-        raise Wrong(f"there are {rows.design.nunique()} designs in the rows; compare two.")
-    if len(rows[list(SETTING)].drop_duplicates()) != 1:
-        raise Wrong("the rows differ in more than the design: data, backbone or recipe.")
-    values = per_seed(rows)
-    for _, row in rows.iterrows():
-        counts = [row[f"test_{name}"] for name in ("tp", "fp", "fn", "tn")]
-        if not close(float(row.test_miou), ConfusionMatrix(*counts).scores().miou, 1e-4):
-            raise Wrong(f"the MIoU of {row.design}, seed {row.seed}, is not that of its counts.")
-    wide = values.pivot(index="seed", columns="design", values="value")
-    names = sorted(wide)
+    needed, what = [*needed, "test_miou"], "data, backbone or recipe"
+    names = own_rows(rows, "design", "tl.ablation.run", needed, SETTING, what)
+    wide = per_seed(rows).pivot(index="seed", columns="design", values="value")
     if wide.isna().any().any() or len(wide) < 2:
         raise Wrong("each design needs the same two seeds or more: without pairs no comparison.")
     mean, low, high = interval(wide[names[0]] - wide[names[1]])

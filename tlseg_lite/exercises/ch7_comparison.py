@@ -11,11 +11,11 @@ import numpy as np
 from tlseg_lite.exercises.verdict import (
     Wrong,
     choice,
-    close,
     near,
     number,
     numbers,
     on_fresh_inputs,
+    own_rows,
     parts,
     shown,
     side_of_zero,
@@ -237,32 +237,17 @@ def check_7_4(answer: Any) -> str:
 
 
 def check_7_5(answer: Any) -> str:
-    import pandas as pd
-
     import tlseg_lite as tl
     from tlseg_lite.experiments.comparison_summary import COLUMNS, pooled
 
     answer = parts(answer, ("rows", "model", "verdict"))
     rows, own = answer["rows"], answer["model"]
-    if not isinstance(rows, pd.DataFrame):
-        raise Wrong(f"'rows' is a {type(rows).__name__}; give the table of tl.comparison.run.")
-    if missing := [name for name in COLUMNS if name not in rows]:
-        raise Wrong(f"the table lacks {', '.join(missing[:3])}: give what tl.comparison.run gives.")
-    names = list(rows.model.unique())
-    if len(names) != 2:
-        raise Wrong(f"there are {len(names)} models in the rows; compare two.")
+    same, what = ("data", "data_version", "diet", "image_size", "recipe"), "data, size or recipe"
+    names = own_rows(rows, "model", "tl.comparison.run", COLUMNS, same, what)
     if not isinstance(own, str) or own not in names:
         raise Wrong(f"your model {shown(own)} is not in the rows, which have {', '.join(names)}.")
     if own in tl.comparison.contestants():
         raise Wrong(f"{own!r} is one of the package's own; add a model of yours, by a new name.")
-    same = ["data", "data_version", "diet", "image_size", "recipe"]
-    if len(rows[same].drop_duplicates()) != 1:
-        raise Wrong("the rows differ in more than the model: data, diet, size or recipe.")
-    counts = [f"test_{name}" for name in COUNTS]
-    for _, row in rows.iterrows():
-        miou = ConfusionMatrix(*(int(n) for n in row[counts])).scores().miou
-        if not close(float(row.test_miou), miou, 1e-4):
-            raise Wrong(f"the MIoU of {row.model}, seed {row.seed}, is not that of its counts.")
     other = next(name for name in names if name != own)
     mine, theirs = (pooled(rows[rows.model == name]) for name in (own, other))
     seeds = sorted(mine.keys() & theirs.keys())

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from tlseg_lite.metrics.confusion import ConfusionMatrix
+
 Mistakes = Iterable[tuple[Any, str]]
 """Pairs of what a mistake gives and its explanation."""
 
@@ -296,6 +298,41 @@ def supported(
     if right == words[2]:
         raise Wrong(f"you compare the means only. {span}: it contains zero, so it is {right}.")
     raise Wrong(f"{span}: that supports {right!r}, and you claim {claim!r}.")
+
+
+def own_rows(
+    rows: Any, compared: str, source: str, needed: Sequence[str], same: Sequence[str], what: str
+) -> list[str]:
+    """The two compared names in a reader's own table of runs, whose rows are alike and sound.
+
+    Args:
+        rows: the table.
+        compared: the column of what is compared, "design" or "model".
+        source: the call that gives such a table.
+        needed: its columns.
+        same: those that must not differ, `what` in words.
+
+    Raises:
+        Wrong: no such table, not two names, rows that cannot be compared, or an MIoU that is not
+            that of the row's counts.
+    """
+    import pandas as pd
+
+    if not isinstance(rows, pd.DataFrame):
+        raise Wrong(f"'rows' is a {type(rows).__name__}; give the table of {source}.")
+    if missing := [name for name in needed if name not in rows]:
+        raise Wrong(f"the table lacks {', '.join(missing[:3])}: give what {source} gives.")
+    names = list(rows[compared].unique())
+    if len(names) != 2:
+        raise Wrong(f"there are {len(names)} {compared}s in the rows; compare two.")
+    if len(rows[list(same)].drop_duplicates()) != 1:
+        raise Wrong(f"the rows differ in more than the {compared}: {what}.")
+    for _, row in rows.iterrows():
+        counts = ConfusionMatrix(*(int(row[f"test_{name}"]) for name in ("tp", "fp", "fn", "tn")))
+        if not close(float(row.test_miou), counts.scores().miou, 1e-4):
+            name = f"{row[compared]}, seed {row.seed}"
+            raise Wrong(f"the MIoU of {name} is not that of its counts.")
+    return sorted(names)
 
 
 def form(given: Any, right: Any) -> str:
