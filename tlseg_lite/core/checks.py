@@ -23,8 +23,7 @@ def check_image(image: Any, name: str) -> torch.Tensor:
         found = f"{image.dtype} {'x'.join(map(str, image.shape))}".removeprefix("torch.")
     if not isinstance(image, torch.Tensor) or not image.is_floating_point() or image.ndim != 3:
         raise ValueError(
-            f"{name}: image is {found}; expected a float tensor 3xHxW in [0, 1], that is "
-            "(3, height, width)"
+            f"{name}: image is {found}; expected (3, height, width), a float tensor 3xHxW in [0, 1]"
         )
     if image.shape[0] != 3:
         raise ValueError(
