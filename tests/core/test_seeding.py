@@ -28,9 +28,13 @@ def test_inside_the_seed_decides_and_outside_nothing_changes():
 
 def test_the_state_is_put_back_after_an_error():
     before = torch.get_rng_state()
-    with pytest.raises(KeyError), seeded(1):
-        torch.rand(1)
-        raise KeyError
+
+    def fail():
+        with seeded(1):
+            raise KeyError(torch.rand(1))
+
+    with pytest.raises(KeyError):
+        fail()
     assert torch.equal(torch.get_rng_state(), before)
 
 

@@ -38,7 +38,7 @@ def test_the_example_of_the_page_is_trained_saved_and_found_again(example, tmp_p
     assert torch.equal(tl.predict(again, image), tl.predict(model, image))
     with pytest.raises(ValueError, match=r"expected \(B, 3, 32, 32\)"):
         model(torch.rand(1, 3, 64, 64))
-    with pytest.raises(CheckpointError, match="does not fit.*image size"):
+    with pytest.raises(CheckpointError, match=r"does not fit.*image size"):
         model.load_trained_state({"weights.weight": torch.zeros(1)}, "a file")
 
 
@@ -79,7 +79,7 @@ def test_a_class_that_is_not_defined_here_is_named(tmp_path):
     from tlseg_lite.core.files import write_tensors
 
     write_tensors(tmp_path / "m", {"a": torch.zeros(1)}, {"model": "Elsewhere", "image_size": 8})
-    with pytest.raises(CheckpointError, match="holds a Elsewhere.*import the module"):
+    with pytest.raises(CheckpointError, match=r"holds a Elsewhere.*import the module"):
         load_model(tmp_path / "m")
     with pytest.raises(CheckpointError, match="expected a saved TransLandSeg"):
         tl.TransLandSeg.load(tmp_path / "m")

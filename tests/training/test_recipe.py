@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import pytest
-import torch
 from training_helpers import Blobs
 
 import tlseg_lite as tl

@@ -12,7 +12,7 @@ _ROUNDING = 1e-4
 
 
 def check_image(image: Any, name: str) -> torch.Tensor:
-    """`image` if it is one: float 3xHxW, RGB, finite, in [0, 1]; `name` is for the message.
+    """`image` if it is one: float 3xHxW, RGB, finite, in [0, 1]; `name` opens the message.
 
     Raises:
         ValueError: it is of another type or shape, empty, not finite, or outside of [0, 1].
@@ -23,24 +23,22 @@ def check_image(image: Any, name: str) -> torch.Tensor:
         found = f"{image.dtype} {'x'.join(map(str, image.shape))}".removeprefix("torch.")
     if not isinstance(image, torch.Tensor) or not image.is_floating_point() or image.ndim != 3:
         raise ValueError(
-            f"{name}: image is {found}; expected (3, height, width), a float tensor 3xHxW in [0, 1]"
+            f"{name} is {found}; expected (3, height, width), a float tensor 3xHxW in [0, 1]"
         )
     if image.shape[0] != 3:
         raise ValueError(
-            f"{name}: the image has {image.shape[0]} channels; SAM takes 3 (RGB). "
+            f"{name} has {image.shape[0]} channels; SAM takes 3 (RGB). "
             'For Landslide4Sense pass bands="rgb"'
         )
     if 0 in image.shape:
-        raise ValueError(f"{name}: image is {found}; expected positive sides")
+        raise ValueError(f"{name} is {found}; expected positive sides")
     low, high = torch.stack(image.aminmax()).tolist()
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError(
-            f"{name}: the image has values that are not finite (NaN or infinite); "
-            "replace them, or leave the image out"
+            f"{name} has values that are not finite (NaN or infinite); replace them, or leave "
+            "the image out"
         )
     if low < -_ROUNDING or high > 1 + _ROUNDING:
         remedy = "divide by 255" if low >= 0 and high <= 255 else "scale it to that range"
-        raise ValueError(
-            f"{name}: the image has values from {low:g} to {high:g}; expected [0, 1]: {remedy}"
-        )
+        raise ValueError(f"{name} has values from {low:g} to {high:g}; expected [0, 1]: {remedy}")
     return image
