@@ -1,5 +1,8 @@
 """Recipes: what they hold, what they refuse, which one fits a machine, how long it takes."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -159,3 +162,25 @@ class TestRecipe:
         assert named_recipe("t4") == tl.Recipe.t4()
         with pytest.raises(ValueError, match="laptop"):
             named_recipe("as_dict")
+
+
+def test_who_has_a_recipe_has_its_choice_by_machine():
+    """`for_this_machine` is bound by the preflight, which the package imports first."""
+    code = (
+        "from tlseg_lite.training.recipe import Recipe; "
+        "print(Recipe.for_this_machine().why.split(';')[0])"
+    )
+    environment = {**os.environ, "TLSEG_RECIPE": "laptop"}
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.strip() == "TLSEG_RECIPE=laptop"
+
+
+def test_old_paths_lead_to_the_preflight():
+    import importlib
+
+    for old in ("machine", "probing"):
+        with pytest.warns(FutureWarning, match=f"tlseg_lite.{old} is now"):
+            assert importlib.import_module(f"tlseg_lite.{old}") is machine
+        assert getattr(tl, old) is machine

@@ -59,7 +59,7 @@ def fit(
     batch is divided among them. Where memory is short, it goes through the model in pieces.
 
     Args:
-        model: a `TransLandSeg` or a model of `build_baseline`.
+        model: a `TransLandSeg`, a model of `build_baseline` or a `Trainable` of your own.
         train: training images at native size (the contract of `tlseg_lite.data`).
         val: images that choose the epoch; never the ones that are reported on.
         recipe: the settings.
@@ -75,12 +75,13 @@ def fit(
         (seconds in which training waited for images).
 
     Raises:
-        ValueError: an empty dataset, fewer images in a batch than processes, or a run in `out`
-            with other settings.
+        ValueError: an empty dataset, an image that is not 3xHxW, finite and in [0, 1], fewer images
+            in a batch than processes, a run in `out` with other settings, or an environment
+            variable that would change the result.
         CheckpointError: the state in `out` cannot be read; the one before it is kept.
         OSError: the disk is full; the state before is kept.
         NotEnoughMemory: not even one image at a time fits.
-        FloatingPointError: the loss is no longer a finite number.
+        FloatingPointError: the loss, or a logit on a validation image, is no longer finite.
     """
     check_datasets(train, val)
     out = Path(out)
