@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 
 from tlseg_lite.core.progress import bar
 from tlseg_lite.core.seeding import derived_seed
+from tlseg_lite.core.trainable import check_trainable
 from tlseg_lite.data.cache import cached
 from tlseg_lite.training.evaluation import evaluate, predict, shared_scores
 from tlseg_lite.training.loader import TrainingBatches, check_datasets
@@ -75,6 +76,7 @@ def fit(
         (seconds in which training waited for images).
 
     Raises:
+        TypeError: the model is not of the form of `Trainable`.
         ValueError: an empty dataset, an image that is not 3xHxW, finite and in [0, 1], fewer images
             in a batch than processes, a run in `out` with other settings, or an environment
             variable that would change the result.
@@ -83,6 +85,7 @@ def fit(
         NotEnoughMemory: not even one image at a time fits.
         FloatingPointError: the loss, or a logit on a validation image, is no longer finite.
     """
+    check_trainable(model)
     check_datasets(train, val)
     out = Path(out)
     accelerator = accelerator_for(recipe)
