@@ -2,8 +2,8 @@
 
 A sample enters at native size, ``{"image": float32 3xHxW in [0, 1], "mask": float32 1xHxW of
 0/1, "id": str}``. `fit_square` brings its longest side to the model's size and pads the rest,
-so that nothing is squashed. `unfit` takes the model's logits back to the native size, where the
-pixels are counted.
+so that nothing is squashed; `fit_image` does so with an image alone. `unfit` takes the model's
+logits back to the native size, where the pixels are counted.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
+
+from tlseg_lite.core.checks import check_image
 
 PAD_COLOUR = (123.675 / 255, 116.28 / 255, 103.53 / 255)
 """RGB of the padding: SAM's mean colour, which is zero after SAM's normalisation."""
@@ -42,11 +44,36 @@ def fitted_size(native_size: tuple[int, int], size: int) -> tuple[int, int]:
     return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
 
 
-def fit_square(sample: dict, size: int) -> dict:
-    """Resize a sample so that its longest side is `size`, then pad it to a square.
+def fit_image(image: Tensor, size: int) -> Tensor:
+    """`image` as the model takes it: longest side resampled to `size`, then padded to a square.
 
-    The image is resampled bilinearly with antialiasing; a pixel of the new mask is landslide
-    where at least half of its area is. Padding is on the right and at the bottom.
+    Bilinear, with antialiasing. Padding is on the right and at the bottom, in `PAD_COLOUR`.
+
+    Args:
+        image: float (3, H, W) in [0, 1].
+        size: side S of the square in pixels.
+
+    Returns:
+        float32 (3, S, S) in [0, 1], on the CPU.
+
+    Raises:
+        ValueError: for an impossible size; `image` itself is not checked (`core.checks`).
+    """
+    native = tuple(image.shape[-2:])
+    height, width = fitted_size(native, size)
+    small = image.float()
+    if native != (height, width):
+        small = _resampled(small, (height, width))
+    square = torch.tensor(PAD_COLOUR).view(3, 1, 1).repeat(1, size, size)
+    square[:, :height, :width] = small
+    return square
+
+
+def fit_square(sample: dict, size: int) -> dict:
+    """A sample as the model takes it: image, mask and what of them is no padding, in a square.
+
+    The image is that of `fit_image`; a pixel of the new mask is landslide where at least half of
+    its area is.
 
     Args:
         sample: ``image`` float 3xHxW in [0, 1], ``mask`` 1xHxW of 0/1, ``id``.
@@ -55,28 +82,29 @@ def fit_square(sample: dict, size: int) -> dict:
     Returns:
         ``image`` float32 3xSxS in [0, 1] (padding: `PAD_COLOUR`), ``mask`` float32 1xSxS of 0/1,
         ``valid`` float32 1xSxS (1 inside the picture, 0 in the padding), ``id``, and
-        ``native_size`` int64 [H, W]. Other keys are dropped.
+        ``native_size`` int64 [H, W], that before `shrink` if the sample was shrunk. Other keys are
+        dropped.
 
     Raises:
         ValueError: for a sample that is not of that form, or an impossible `size`.
     """
-    image, mask = _checked(sample)
+    _check(sample)
+    return _fitted(sample, size)
+
+
+def _fitted(sample: dict, size: int) -> dict:
+    image, mask = sample["image"], sample["mask"]
     native = tuple(image.shape[-2:])
     height, width = fitted_size(native, size)
-    small = image.float()
-    if native != (height, width):
-        small = _resampled(small, (height, width))
-    square = torch.tensor(PAD_COLOUR).view(3, 1, 1).repeat(1, size, size)
-    square[:, :height, :width] = small
     target, valid = torch.zeros(2, 1, size, size)
     target[:, :height, :width] = area_average(mask, (height, width)) >= 0.5 - 1e-6
     valid[:, :height, :width] = 1
     return {
-        "image": square,
+        "image": fit_image(image, size),
         "mask": target,
         "valid": valid,
         "id": sample["id"],
-        "native_size": torch.tensor(native),
+        "native_size": sample.get("native_size", torch.tensor(native)),
     }
 
 
@@ -93,7 +121,8 @@ def shrink(sample: dict, size: int) -> dict:
     Raises:
         ValueError: for a sample that is not of that form, or an impossible `size`.
     """
-    image, mask = _checked(sample)
+    _check(sample)
+    image, mask = sample["image"], sample["mask"]
     native = tuple(image.shape[-2:])
     inside = fitted_size(native, size)
     if max(native) <= size:
@@ -168,26 +197,16 @@ def _overlaps(old: int, new: int) -> Tensor:
     return ((upper - lower).clamp(min=0) * new / old).float()
 
 
-def _checked(sample: dict) -> tuple[Tensor, Tensor]:
+def _check(sample: dict) -> None:
     missing = [key for key in ("image", "mask", "id") if key not in sample]
     if missing:
         raise ValueError(f"the sample has no {', '.join(missing)}; it has {', '.join(sample)}")
-    image, mask, name = sample["image"], sample["mask"], sample["id"]
-    if not isinstance(image, Tensor) or not image.is_floating_point() or image.ndim != 3:
-        raise ValueError(
-            f"{name}: image is {_form(image)}; expected a float tensor 3xHxW in [0, 1]"
-        )
-    if image.shape[0] != 3:
-        raise ValueError(
-            f"{name}: the image has {image.shape[0]} channels; SAM takes 3 (RGB). "
-            'For Landslide4Sense pass bands="rgb"'
-        )
+    image, mask, name = check_image(sample["image"], sample["id"]), sample["mask"], sample["id"]
     if not isinstance(mask, Tensor) or mask.shape != (1, *image.shape[1:]):
         raise ValueError(
             f"{name}: mask is {_form(mask)}; expected 1x{image.shape[1]}x{image.shape[2]}, "
             "the image's height and width"
         )
-    return image, mask
 
 
 def _form(value) -> str:
@@ -200,8 +219,8 @@ def _form(value) -> str:
 class Augment:
     """Random flips, turns, zooms and colour changes of a training sample at native size.
 
-    The sample keeps its size, or has its sides exchanged; what lies beyond its border is its
-    mirror image.
+    The sample keeps its size, or has its sides exchanged (and ``native_size`` too); what lies
+    beyond its border is its mirror image.
 
     Attributes:
         flip: mirror left-right and top-bottom, each half of the time.
@@ -245,6 +264,8 @@ class Augment:
                 field = self._turned(sample[key], *draws[:3])
                 changed[key] = self._zoomed(field, *signed[7:], smooth=key != "mask")
         changed["image"] = self._coloured(changed["image"], *signed[3:7])
+        if "native_size" in sample and self.rotate and int(4 * draws[2]) % 2:  # a quarter turn
+            changed["native_size"] = sample["native_size"].flip(0)
         return changed
 
     def _turned(self, field: Tensor, across: float, down: float, turn: float) -> Tensor:
@@ -357,9 +378,4 @@ class Prepared(Dataset):
         sample = shrink(sample, self.size)
         key = f"{self.seed}/{self.epoch}/{sample['id']}".encode()
         seed = int.from_bytes(hashlib.sha256(key).digest()[:8], "big") >> 1
-        changed = self.augment(sample, torch.Generator().manual_seed(seed))
-        item = fit_square(changed, self.size)
-        if (native := sample.get("native_size")) is not None:
-            turned = changed["image"].shape != sample["image"].shape
-            item["native_size"] = native.flip(0) if turned else native
-        return item
+        return _fitted(self.augment(sample, torch.Generator().manual_seed(seed)), self.size)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from tlseg_lite.core.seeding import seeded
 from tlseg_lite.exercises.verdict import Unanswered, Wrong, agrees, near, on_fresh_inputs, run, same
 
 PROBABILITIES, TRUTH = (0.9, 0.6, 0.3, 0.2), (1.0, 0.0, 1.0, 0.0)
@@ -58,8 +59,7 @@ def _gradients(fill: Callable[..., Any]) -> torch.Tensor:
     """The gradients that `fill` (model, batches) leaves in a model, for two sets of batches."""
     found = []
     for batches in (_batches((4, 4, 2)), _batches((5, 1))):
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(1)
+        with seeded(1):
             model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
         for parameter in model.parameters():  # left over from the step before
             parameter.grad = torch.ones_like(parameter)
@@ -194,8 +194,7 @@ def check_3_4(answer: Any) -> str:
 
 
 def _begin(seed: int = 3):
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with seeded(seed):
         model = nn.Linear(3, 1)
     return model, torch.optim.AdamW(model.parameters(), lr=0.1)
 
