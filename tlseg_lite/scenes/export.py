@@ -66,7 +66,9 @@ def synthesize(
         raise FileExistsError(f"{out} is a file; give a new or empty folder")
     if out.is_dir() and any(out.iterdir()):
         raise FileExistsError(f"{out} is not empty; give a new or empty folder, or empty this one")
-    for folder in _folders(out, style):
+    landslide4sense = [out / "TrainData" / name for name in ("img", "mask")]
+    bijie = [out / BIJIE / "landslide" / name for name in ("image", "mask", "dem")]
+    for folder in landslide4sense if style == "landslide4sense" else bijie:
         folder.mkdir(parents=True, exist_ok=True)
     jobs = [(out, style, n, size, seed, i) for i in range(n)]
     shown = {"total": n, "show": progress, "desc": f"writing {style} scenes", "unit": "scene"}
@@ -78,26 +80,9 @@ def synthesize(
         with ProcessPoolExecutor(workers, get_context("spawn"), _one_thread) as pool:
             for _ in bar(pool.map(_write, jobs, chunksize=8), **shown):
                 pass
-    if style == "bijie":
-        _drop_empty(out / BIJIE / "non-landslide")
     note = {"what": "synthetic scenes, not real images", "style": style, "n": n, "seed": seed}
     (out / NOTE).write_text(json.dumps({**note, "size": size}, indent=2) + "\n")
     return out
-
-
-def _folders(out: Path, style: str) -> list[Path]:
-    if style == "landslide4sense":
-        return [out / "TrainData" / "img", out / "TrainData" / "mask"]
-    slides = [out / BIJIE / "landslide" / name for name in ("image", "mask", "dem")]
-    return slides + [out / BIJIE / "non-landslide" / name for name in ("image", "dem")]
-
-
-def _drop_empty(folder: Path) -> None:
-    """Remove the folders for scenes without a landslide if every scene has one."""
-    if not any((folder / "image").iterdir()):
-        for name in ("image", "dem"):
-            (folder / name).rmdir()
-        folder.rmdir()
 
 
 def _one_thread() -> None:
@@ -126,8 +111,10 @@ def _write_bijie(root: Path, number: int, dataset: SyntheticLandslides, scene: S
     height = Image.fromarray(scene.height.astype(np.float32))
     height = np.asarray(height.resize((w, h), Image.Resampling.BILINEAR))
     decimetres = np.clip(10 * (height - height.min() + 800), 0, 65535).astype(np.uint16)
-    name = f"df{number:03d}.png"
     part = root / ("landslide" if mask.any() else "non-landslide")
+    for name in ("image", "dem"):
+        (part / name).mkdir(parents=True, exist_ok=True)
+    name = f"df{number:03d}.png"
     Image.fromarray(image).save(part / "image" / name)
     Image.fromarray(decimetres).save(part / "dem" / name)
     if mask.any():
