@@ -20,9 +20,9 @@ from torch.utils.data import Dataset
 
 import tlseg_lite as tl
 from tlseg_lite.experiments import ablation
-from tlseg_lite.experiments.ablation_summary import interval, per_seed
 from tlseg_lite.experiments.results import Rows
 from tlseg_lite.experiments.splits import FoldSplits, Splits, SyntheticSplits
+from tlseg_lite.experiments.summary import interval, per_seed
 from tlseg_lite.metrics.confusion import ConfusionMatrix
 
 RECIPE = tl.Recipe(epochs=2, batch_size=2, learning_rate=1e-3)
