@@ -290,7 +290,7 @@ def summary(
         data, training_data, model, weights, seeds, mean, low, high, trainable, seconds (of
         training, mean of a fold), train_images (mean), pairs (seeds of both models), lead,
         lead_low, lead_high, verdict (on `reference`: ahead, behind, open; empty without pairs),
-        diverged, data_version, image_size, recipe. Scores and leads are fractions.
+        diverged, data_version, image_size, backbone, recipe. Scores and leads are fractions.
     """
     of = ("model", "weights", "backbone")
     table = paired(frame, PROTOCOL, of, reference, score=score, confidence=confidence)
@@ -301,6 +301,7 @@ def summary(
     table["seconds"] = table.fold_seconds
     names = ["data", "training_data", "model", "weights", "seeds", "mean", "low", "high"]
     names += ["trainable", "seconds", "train_images", "pairs", "lead", "lead_low", "lead_high"]
-    table = table[[*names, "verdict", "diverged", "data_version", "image_size", "recipe"]]
+    names += ["verdict", "diverged", "data_version", "image_size", "backbone", "recipe"]
+    table = table[names]
     order = ["data", "training_data", "mean"]
     return table.sort_values(order, ascending=[True, True, False], kind="stable")

@@ -145,8 +145,8 @@ def paired(
     frame = frame.fillna({"backbone": "", "weights": ""})
     found = []
     for key, rows in frame.groupby(setting, sort=False, dropna=False):
-        runs_of = dict(iter(rows.groupby(names)))
-        seeds_of = dict(iter(per_seed(rows, score, names).groupby(names)))
+        runs_of = dict(iter(rows.groupby(names, sort=False)))
+        seeds_of = dict(iter(per_seed(rows, score, names).groupby(names, sort=False)))
         values = {name: seeds.set_index("seed").value for name, seeds in seeds_of.items()}
         for name in sorted(values, key=lambda name: -values[name].mean()):
             mean, low, high = interval(values[name], confidence)
