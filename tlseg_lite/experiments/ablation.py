@@ -16,7 +16,14 @@ from tlseg_lite.adapters.atl import ATLConfig
 from tlseg_lite.adapters.lora import LoRAConfig
 from tlseg_lite.experiments.models import Design, adapted, groups, named_designs
 from tlseg_lite.experiments.results import Measure, Rows, columns
-from tlseg_lite.experiments.run import Job, about_data, run_jobs, seed_list, settings
+from tlseg_lite.experiments.run import (
+    Job,
+    about_data,
+    complete_recipe,
+    run_jobs,
+    seed_list,
+    settings,
+)
 from tlseg_lite.experiments.splits import Splits, named_data
 from tlseg_lite.experiments.summary import SETTING, contrast, findings, paired
 from tlseg_lite.training.recipe import Recipe
@@ -46,7 +53,7 @@ COLUMNS = columns(_KEY)
 
 
 def _rows(path: str | Path) -> Rows:
-    return Rows(path, COLUMNS, _KEY)
+    return Rows(path, COLUMNS, _KEY, converted={"recipe": complete_recipe})
 
 
 def read(path: str | Path) -> pd.DataFrame:

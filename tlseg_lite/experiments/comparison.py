@@ -23,6 +23,7 @@ from tlseg_lite.experiments.run import (
     TRAINING_DATA,
     Job,
     about_data,
+    complete_recipe,
     real_images,
     run_jobs,
     seed_list,
@@ -74,7 +75,7 @@ COLUMNS = columns(_KEY)
 
 
 def _rows(path: str | Path) -> Rows:
-    return Rows(path, COLUMNS, _KEY, {"diet": "training_data"})
+    return Rows(path, COLUMNS, _KEY, {"diet": "training_data"}, {"recipe": complete_recipe})
 
 
 def read(path: str | Path) -> pd.DataFrame:

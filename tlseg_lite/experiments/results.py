@@ -84,6 +84,8 @@ class Rows:
         columns: names of the columns, in order.
         key: of these, the ones that tell a row from all others: no file lacks them. None: all.
         renamed: old names of columns in older files, and the names that they have now.
+        converted: for columns whose older texts mean the same as newer ones, the function from the
+            one to the other.
     """
 
     def __init__(
@@ -92,10 +94,11 @@ class Rows:
         columns: Sequence[str],
         key: Sequence[str] | None = None,
         renamed: Mapping[str, str] | None = None,
+        converted: Mapping[str, Callable[[str], str]] | None = None,
     ):
         self.path, self.columns = Path(path), list(columns)
         self.key_columns = self.columns if key is None else list(key)
-        self.renamed = dict(renamed or {})
+        self.renamed, self.converted = dict(renamed or {}), dict(converted or {})
 
     def key(self, row: Mapping[str, Any]) -> tuple[str, ...]:
         """What tells a row from all others."""
@@ -181,7 +184,11 @@ class Rows:
                     f"{len(names)}; remove the line, its run is then done again"
                 )
         empty = dict.fromkeys(self.columns, "")
-        return lines[0], [empty | dict(zip(names, line, strict=True)) for line in lines[1:]]
+        rows = [empty | dict(zip(names, line, strict=True)) for line in lines[1:]]
+        for name, convert in self.converted.items():
+            for row in rows:
+                row[name] = convert(row[name])
+        return lines[0], rows
 
 
 def _as_lines(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:

@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from tlseg_lite.training.evaluation import answers
 from tlseg_lite.training.recipe import Recipe
 
 if TYPE_CHECKING:
+    from accelerate import PartialState
     from torch.nn import Module
     from torch.utils.data import Dataset
 
@@ -51,10 +53,21 @@ def real_images(training_data: str) -> int | None:
 
 def settings(recipe: Recipe) -> dict[str, Any]:
     """A recipe's part in a row's key."""
-    values = recipe.as_dict()
-    for part in ("seed", "workers", "sam"):  # in columns of their own, or without effect
-        del values[part]
-    return values
+    elsewhere = ("seed", "workers", "sam")  # in columns of their own, or without effect
+    return {name: value for name, value in recipe.as_dict().items() if name not in elsewhere}
+
+
+@lru_cache
+def complete_recipe(text: str) -> str:
+    """A row's recipe with the fields that are newer than the row, at their defaults."""
+    known = settings(Recipe())
+
+    def complete(part: dict[str, Any]) -> dict[str, Any]:
+        if "epochs" in part:
+            return known | part
+        return {stage: complete(settings) for stage, settings in part.items()}
+
+    return json.dumps(complete(json.loads(text)))
 
 
 def seed_list(seeds: int | Iterable[int]) -> list[int]:
@@ -265,26 +278,28 @@ def run_jobs(
                     shutil.rmtree(own, ignore_errors=True)
                     if report is not None:
                         report(f"{job}: {row.get('test_miou', row['status'])}")
-                _wait_for_everyone()
+                _processes().wait_for_everyone()
         if first:
             with contextlib.suppress(OSError):  # not there, or other runs are in it
                 folder.rmdir()
 
 
 def is_first_process() -> bool:
-    from accelerate import PartialState
-
-    return PartialState().is_main_process
+    """Whether this is the process that writes, of those that ``accelerate launch`` has started."""
+    return _processes().is_main_process
 
 
 def _broadcast(value: Any) -> Any:
     """The first process's value in all of them."""
     from accelerate.utils import broadcast_object_list
 
+    _processes()
     return broadcast_object_list([value])[0]
 
 
-def _wait_for_everyone() -> None:
+def _processes() -> PartialState:
     from accelerate import PartialState
+    from accelerate.utils import parse_flag_from_env
 
-    PartialState().wait_for_everyone()
+    # as `Accelerator` does, which comes later and takes the state as it finds it
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
