@@ -186,7 +186,7 @@ def prompted(sam, data: Splits | str, out: str | Path) -> pd.DataFrame:
     """SAM itself, never trained on landslides, on the same test images; three rows of `out`.
 
     Automatic masks (the one that fits best), a click in the largest landslide, a box around it:
-    all three are told something about the true mask, which the trained models are not. Of the
+    all three know something of the true mask, which the trained models do not. Of the
     three masks of a prompt the one with the highest predicted IoU counts. An image without
     landslide gets no mask.
 
