@@ -12,6 +12,7 @@ from tlseg_lite.experiments.models import prompted_mask
 from tlseg_lite.experiments.results import read_masks
 from tlseg_lite.experiments.run import Job
 from tlseg_lite.experiments.splits import FoldSplits, SyntheticSplits
+from tlseg_lite.experiments.summary import interval
 from tlseg_lite.metrics.confusion import ConfusionMatrix
 
 QUICK = replace(tl.Recipe.laptop(), epochs=1, batch_size=4)
@@ -131,6 +132,47 @@ def test_summary_counts_pixels_of_all_folds_together(recorded):
     left = comparison.summary(half)
     real = left[left.training_data == "real"].iloc[0]
     assert real.seeds == 1  # a seed with a missing fold is left out
+
+
+def rows_of(values, **settings):
+    """Rows of models, each of one fold, for landslide IoUs by (model, backbone) and seed."""
+    rows = []
+    for (model, backbone), ious in values.items():
+        for seed, iou in enumerate(ious):
+            row = dict.fromkeys(comparison.COLUMNS, 0) | {"model": model, "backbone": backbone}
+            row |= {"seed": seed, "folds": 1, "status": "done", "weights": backbone or "random"}
+            tp = round(1000 * iou)
+            rows.append(row | {"test_tp": tp, "test_fp": 1000 - tp} | settings)
+    return pd.DataFrame(rows)
+
+
+def test_the_lead_is_paired_by_seed_and_judged():
+    values = {("TransLandSeg", "a"): [0.70, 0.60, 0.65], ("unet", ""): [0.60, 0.51, 0.54]}
+    values |= {("ccnet", ""): [0.75, 0.50, 0.65], ("late", ""): [0.9]}
+    table = comparison.summary(rows_of(values), score="landslide_iou").set_index("model")
+    assert list(table.index) == ["late", "TransLandSeg", "ccnet", "unet"]  # best first
+    assert table.verdict.to_dict() == {
+        "late": "open",  # one pair has no interval
+        "TransLandSeg": "",
+        "ccnet": "open",
+        "unet": "ahead",
+    }
+    mean, low, high = interval([0.10, 0.09, 0.11])
+    unet = table.loc["unet"]
+    assert (unet.lead, unet.lead_low, unet.lead_high) == pytest.approx((mean, low, high))
+    assert table.pairs.to_dict() == {"late": 1, "TransLandSeg": 0, "ccnet": 3, "unet": 3}
+    other = comparison.summary(rows_of(values), score="landslide_iou", reference="unet")
+    assert other.set_index("model").verdict["TransLandSeg"] == "behind"
+
+
+def test_each_set_of_weights_is_compared_with_its_own_reference():
+    values = {("TransLandSeg", "a"): [0.7, 0.7], ("TransLandSeg", "b"): [0.5, 0.5]}
+    values |= {("decoder-only", "b"): [0.4, 0.4], ("unet", ""): [0.6, 0.6]}
+    table = comparison.summary(rows_of(values), score="landslide_iou").set_index("model")
+    assert table.lead["decoder-only"] == pytest.approx(0.1)
+    assert table.pairs["unet"] == 0, "which of the two would be its opponent?"
+    settings = [rows_of(values, recipe="{}"), rows_of(values, recipe="[]")]
+    assert len(comparison.summary(pd.concat(settings))) == 8
 
 
 def test_of_several_sets_of_weights_the_one_with_the_most_rows_is_taken():
