@@ -224,9 +224,7 @@ def test_another_image_size_is_another_run(sam):
     scenes = SyntheticSplits(4, 2, 1, size=64)
     data = FoldSplits(Scenes(), "tiny", folds=2)
     given = (data, 0, 0, QUICK)
-    jobs = [
-        Job({}, "TransLandSeg", model, *given, side, "soup", scenes, QUICK) for side in (64, 128)
-    ]
+    jobs = [Job("TransLandSeg", model, *given, side, "soup", scenes, QUICK) for side in (64, 128)]
     assert jobs[0].scenes_key() != jobs[1].scenes_key()
 
 

@@ -133,7 +133,8 @@ def _job(name, design: Design, source, seed, fold, sam, recipe: Recipe, measures
         "weights": model.weights,
         "recipe": json.dumps(settings(recipe)),
     }
-    return Job(about, name, model, source, seed, fold, recipe, side, measures=measures)
+    own = {"measures": measures, "about": about}
+    return Job(name, model, source, seed, fold, recipe, side, **own)
 
 
 def summary(

@@ -147,8 +147,16 @@ def run(
     seeds = seed_list(seeds)
     jobs = [
         Job(
-            _about(name, model, each, seed, fold, data, recipe, scenes, first, image_size),
-            *(name, model, data, seed, fold, recipe, image_size, each, scenes, first),
+            name=name,
+            model=model,
+            data=data,
+            seed=seed,
+            fold=fold,
+            recipe=recipe,
+            image_size=image_size,
+            training_data=each,
+            scenes=scenes,
+            scenes_recipe=first,
             masks=masks if seed == seeds[0] else None,
             measures=measures,
         )
@@ -157,27 +165,27 @@ def run(
         for each in training_data
         for fold in range(1 if each == "synthetic" else data.folds)
     ]
+    for job in jobs:
+        job.about = _about(job)
     run_jobs(jobs, _rows(out), minutes=minutes, report=report)
     return read(out)
 
 
-def _about(
-    name, model: Model, training_data, seed, fold, data, recipe, scenes, first, image_size
-) -> dict[str, Any]:
-    about, stages = about_data(data, seed, fold), {}
-    if training_data == "synthetic":
+def _about(job: Job) -> dict[str, Any]:
+    about, stages = about_data(job.data, job.seed, job.fold), {}
+    if job.training_data == "synthetic":
         about["folds"] = 1  # all real images are tested at once
     else:
-        stages["real"] = settings(recipe)
-    if training_data in ("synthetic", "synthetic+real", "soup"):
-        stages["scenes"] = settings(first) | {"scenes": scenes.numbers[0]}
-        about["data_version"] += "+" + scenes.version
+        stages["real"] = settings(job.recipe)
+    if job.has_scenes:
+        stages["scenes"] = settings(job.scenes_recipe) | {"scenes": job.scenes.numbers[0]}
+        about["data_version"] += "+" + job.scenes.version
     return about | {
-        "model": name,
-        "training_data": training_data,
-        "image_size": image_size,
-        "weights": model.weights,
-        "backbone": model.backbone,
+        "model": job.name,
+        "training_data": job.training_data,
+        "image_size": job.image_size,
+        "weights": job.model.weights,
+        "backbone": job.model.backbone,
         "recipe": json.dumps(stages),
     }
 

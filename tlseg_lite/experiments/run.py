@@ -11,7 +11,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,7 +97,6 @@ class Job:
     """One run: a model, what it learns from, and where it is tested.
 
     Attributes:
-        about: columns of the row that are known beforehand, among them its key.
         name, model: what is trained.
         data: the images that it is tested on, and their part for training.
         seed, fold: which of them.
@@ -107,9 +106,9 @@ class Job:
         scenes, scenes_recipe: synthetic scenes, where these are part of the training data.
         masks: a file for the predicted masks.
         measures: further counts of the test.
+        about: columns of the row that are known beforehand, among them its key.
     """
 
-    about: dict[str, Any]
     name: str
     model: Model
     data: Splits
@@ -122,6 +121,7 @@ class Job:
     scenes_recipe: Recipe | None = None
     masks: str | Path | None = None
     measures: Sequence[Measure] = ()
+    about: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.name}, {self.training_data}, seed {self.seed}, fold {self.fold}"
@@ -156,7 +156,7 @@ class Job:
     def _described(self, model: Module, train, val, test) -> dict[str, Any]:
         counts = tl.count_parameters(model)
         only_scenes = self.training_data == "synthetic"
-        scenes = self.scenes.numbers[0] if self._has_scenes else 0
+        scenes = self.scenes.numbers[0] if self.has_scenes else 0
         return {
             "train_images": scenes + (0 if only_scenes else len(train)),
             "test_images": len(test),
@@ -170,13 +170,14 @@ class Job:
         }
 
     @property
-    def _has_scenes(self) -> bool:
+    def has_scenes(self) -> bool:
+        """Whether synthetic scenes are part of the training data."""
         return self.training_data in ("synthetic", "synthetic+real", "soup")
 
     def _train(self, model, train, val, own: Path, shared: Path) -> dict[str, Any]:
         """Both stages, as far as the training data has them; the trained weights are in `model`."""
         seconds, untrained, taught = 0.0, _copy(model.trained_state()), None
-        if self._has_scenes:
+        if self.has_scenes:
             parts, recipe = self.scenes.parts(self.seed, 0), self._recipe(self.scenes_recipe)
             done = tl.fit(model, *parts[:2], recipe, shared / self.scenes_key(), progress=False)
             seconds += float(done.history.seconds.sum())
