@@ -128,6 +128,16 @@ class Trainable(nn.Module):
         return model.eval()
 
 
+def check_trainable(model: nn.Module) -> None:
+    """TypeError for a model that lacks a part of the contract, by name."""
+    parts = ("image_size", "trained_state", "load_trained_state", "description", "save")
+    if missing := [name for name in parts if not hasattr(model, name)]:
+        raise TypeError(
+            f"the model is a {type(model).__name__} without {', '.join(missing)}; derive its class "
+            "from tlseg_lite.Trainable"
+        )
+
+
 def load_model(path: str | Path, sam: nn.Module | None = None) -> Trainable:
     """The model saved at `path`, of whichever class: `TransLandSeg`, a baseline, or your own.
 

@@ -21,6 +21,7 @@ from torch.utils.data import Dataset
 from tlseg_lite.core.files import hold
 from tlseg_lite.core.progress import bar
 from tlseg_lite.core.seeding import derived_seed
+from tlseg_lite.core.trainable import check_trainable
 from tlseg_lite.data.cache import cached
 from tlseg_lite.training.evaluation import evaluate, predict, shared_scores
 from tlseg_lite.training.identity import identity
@@ -83,6 +84,7 @@ def fit(
         (seconds in which training waited for images).
 
     Raises:
+        TypeError: the model is not of the form of `Trainable`.
         ValueError: an empty dataset, an image that is not 3xHxW, finite and in [0, 1], fewer images
             in a batch than processes, another run in `out` (settings, images or model differ), or
             an environment variable that would change the result.
@@ -92,6 +94,7 @@ def fit(
         NotEnoughMemory: not even one image at a time fits.
         FloatingPointError: the loss, or a logit on a validation image, is no longer finite.
     """
+    check_trainable(model)
     check_datasets(train, val)
     out = Path(out)
     about = identity(recipe, model, train, val, test)
