@@ -34,8 +34,8 @@ def train(sam, out, epochs=2, **options):
 
 
 def files_of(folder):
-    """Contents by name; not the note that says which process is at work."""
-    return {p.name: p.read_bytes() for p in folder.iterdir() if p.name != ".running"}
+    """Contents by name; not the lock of the process at work."""
+    return {p.name: p.read_bytes() for p in folder.iterdir() if not p.name.endswith(".lock")}
 
 
 def same(a, b):

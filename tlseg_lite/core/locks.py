@@ -14,8 +14,8 @@ def locked(path: str | Path, *, purpose: str = "", wait: bool = True) -> Iterato
     """Hold `path` against all other processes that ask for it here, until the block ends.
 
     The hold is on a small file beside `path`, ``.NAME.lock``, which is removed at the end; one that
-    a killed process has left does no harm, for the hold ends with the process. Windows has no such
-    lock, and none is taken there.
+    a killed process has left does no harm, for the hold ends with the process. Windows and some
+    network file systems have no such lock, and none is taken there.
 
     Args:
         path: what is held; it need not exist.
@@ -42,8 +42,11 @@ def locked(path: str | Path, *, purpose: str = "", wait: bool = True) -> Iterato
                 holder = file.read().strip() or "its number is not known"
                 raise RuntimeError(
                     f"another process is writing {path} ({holder}); wait for it to end, or choose "
-                    "another file"
+                    "another place"
                 ) from None
+            except OSError:  # a file system that cannot lock
+                yield
+                return
             if not _is(name, file.fileno()):  # removed by its former holder while we waited
                 continue
             file.truncate(0)
