@@ -22,7 +22,7 @@ import tlseg_lite as tl
 from tlseg_lite.core.provenance import provenance
 from tlseg_lite.data.splits import split_by_blocks
 from tlseg_lite.experiments.results import Rows
-from tlseg_lite.experiments.splits import InMemory, digest, ids_in_words
+from tlseg_lite.experiments.splits import InMemory, describe_ids, digest
 
 OUT = Path(__file__).resolve().parent.parent / "book" / "results" / "recipe_search.csv"
 
@@ -100,8 +100,8 @@ def run(name: str, train, val, folder: Path) -> dict:
         "epochs": recipe.epochs,
         "train_images": len(train),
         "val_images": len(val),
-        "train_ids": ids_in_words(train.ids),
-        "val_ids": ids_in_words(val.ids),
+        "train_ids": describe_ids(train.ids),
+        "val_ids": describe_ids(val.ids),
         "backbone": backbone,
     }
     try:

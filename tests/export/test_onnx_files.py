@@ -195,4 +195,4 @@ def test_command_takes_a_file_or_a_variant(tmp_path, capsys):
     )
     assert "model.onnx" in capsys.readouterr().out
     assert json.loads((tmp_path / "out" / "model.json").read_text())["threshold"] == 0.4
-    assert main(["export", str(tmp_path / "none"), "--out", out]) == 1
+    assert main(["export", str(tmp_path / "none"), "--out", str(tmp_path / "out")]) == 1
