@@ -16,7 +16,7 @@ __getattr__, __dir__, __all__ = lazy(
         "cache": "Cached",
         "landslide4sense": "BANDS Landslide4Sense",
         "sample_sets": "samples",
-        "splits": "Subset k_fold split",
+        "splits": "Subset k_fold split split_by_blocks",
         "tlseg_lite.core.errors": "DataError MissingDataError",
         "tlseg_lite.scenes.fallback": "course_samples",
         "tlseg_lite.scenes.synthetic": "SyntheticLandslides",

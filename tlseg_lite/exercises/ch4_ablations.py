@@ -20,7 +20,7 @@ from tlseg_lite.exercises.verdict import (
     shown,
     supported,
 )
-from tlseg_lite.experiments.ablation_summary import interval
+from tlseg_lite.experiments.summary import SETTING, interval, per_seed
 
 FIRST = (71.4, 68.9, 74.2, 70.1, 72.6)  # made up: MIoU in percent of two designs, five seeds
 SECOND = (70.1, 68.2, 72.0, 70.0, 70.9)
@@ -197,8 +197,6 @@ def check_4_4(answer: Any) -> str:
 
 
 def check_4_5(answer: Any) -> str:
-    from tlseg_lite.experiments.ablation_summary import SETTING, per_seed
-
     answer = parts(answer, ("rows", "better"))
     rows = answer["rows"]
     needed = [*SETTING, "design", "seed", "folds", "test_tp", "test_fp", "test_fn", "test_tn"]

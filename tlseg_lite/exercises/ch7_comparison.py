@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,11 +21,13 @@ from tlseg_lite.exercises.verdict import (
     side_of_zero,
     supported,
 )
-from tlseg_lite.experiments.ablation_summary import interval
-from tlseg_lite.metrics.confusion import ConfusionMatrix
+from tlseg_lite.experiments.results import COUNTS
+from tlseg_lite.experiments.summary import interval, pooled_score
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WORDS = ("ahead", "behind", "open")
-COUNTS = ("tp", "fp", "fn", "tn")
 RUNS = (  # made up, in thousands of pixels: model, seed, fold, counts; fold 1 has few landslides
     ("A", 0, 0, 145, 36, 75, 744),
     ("A", 0, 1, 16, 10, 14, 960),
@@ -49,24 +51,20 @@ def given_7_1() -> Any:
     return pd.DataFrame(RUNS, columns=["model", "seed", "fold", *COUNTS])
 
 
-def _differences(score: str, pooled: bool = True) -> np.ndarray:
-    """A minus B by seed, in points."""
-    table = given_7_1()
-    values = {}
-    for (model, seed), runs in table.groupby(["model", "seed"]):
-        counts = runs[list(COUNTS)].to_numpy()
-        rows = [counts.sum(axis=0)] if pooled else counts
-        each = [getattr(ConfusionMatrix(*row).scores(), score) for row in rows]
-        values[model, seed] = np.mean(each)
-    seeds = sorted({seed for _, seed in values})
-    return np.array([100 * (values["A", s] - values["B", s]) for s in seeds])
+def _differences(score: str, by: tuple[str, ...] = ("seed",)) -> pd.Series:
+    """A minus B by seed, in points; of several groups in a seed the mean."""
+    import pandas as pd
+
+    groups = given_7_1().groupby(["model", *by])
+    values = pd.Series({key: pooled_score(runs, score, prefix="") for key, runs in groups})
+    return 100 * (values["A"] - values["B"]).groupby(level=0).mean()
 
 
 def check_7_1(answer: Any) -> str:
     answer = parts(answer, ("difference", "verdict"))
     claim = choice(answer["verdict"], WORDS, "verdict")
     mean, low, high = interval(_differences("miou"))
-    folds = interval(_differences("miou", pooled=False))
+    folds = interval(_differences("miou", ("seed", "fold")))
     mistakes = (
         (folds[0], "this is the mean of the folds' MIoUs. Add the counts of the folds first."),
         (-mean, "this is B minus A."),
@@ -122,7 +120,7 @@ def _pairs_of_rows() -> list[tuple[dict, dict]]:
         "data": "bijie-samples",
         "data_version": "4d80b191552e",
         "model": "TransLandSeg",
-        "diet": "real",
+        "training_data": "real",
         "seed": 0,
         "fold": 2,
         "image_size": 256,
@@ -139,15 +137,15 @@ def _pairs_of_rows() -> list[tuple[dict, dict]]:
         {"model": "unet", "recipe": slower},
         {"model": "unet", "image_size": 128},
         {"data_version": "0011aabbccdd"},
-        {"diet": "synthetic+real", "data_version": "4d80b191552e+77", "recipe": scenes},
+        {"training_data": "synthetic+real", "data_version": "4d80b191552e+77", "recipe": scenes},
         {"data": "landslide4sense-samples", "data_version": "99aa", "model": "ccnet"},
-        {"diet": "real-5"},
+        {"training_data": "real-5"},
     )
     return [(dict(base), base | change) for change in changes]
 
 
 def check_7_3(answer: Any) -> str:
-    plain = ("data", "data_version", "diet", "image_size")
+    plain = ("data", "data_version", "training_data", "image_size")
 
     def differing(a, b, names):
         return {name for name in names if a[name] != b[name]}
@@ -164,8 +162,8 @@ def check_7_3(answer: Any) -> str:
         (lambda a, b: truth(a, b, "model"), "the model may differ: it is what is compared."),
         (lambda a, b: truth(a, b, "seed", "fold"),
          "seed and fold may differ: runs are paired or averaged over them."),
-        (lambda a, b: truth(a, b) - {"diet"},
-         "'real-5' and 'real' are two diets: five images against all."),
+        (lambda a, b: truth(a, b) - {"training_data"},
+         "'real-5' and 'real' are not the same: five images against all."),
     )  # fmt: skip
 
     def names_in(result):
@@ -238,18 +236,20 @@ def check_7_4(answer: Any) -> str:
 
 def check_7_5(answer: Any) -> str:
     import tlseg_lite as tl
-    from tlseg_lite.experiments.comparison_summary import COLUMNS, pooled
 
     answer = parts(answer, ("rows", "model", "verdict"))
     rows, own = answer["rows"], answer["model"]
-    same, what = ("data", "data_version", "diet", "image_size", "recipe"), "data, size or recipe"
-    names = own_rows(rows, "model", "tl.comparison.run", COLUMNS, same, what)
+    same, what = (
+        ("data", "data_version", "training_data", "image_size", "recipe"),
+        "data, training data, size or recipe",
+    )
+    names = own_rows(rows, "model", "tl.comparison.run", tl.comparison.COLUMNS, same, what)
     if not isinstance(own, str) or own not in names:
         raise Wrong(f"your model {shown(own)} is not in the rows, which have {', '.join(names)}.")
-    if own in tl.comparison.contestants():
+    if own in tl.comparison.models():
         raise Wrong(f"{own!r} is one of the package's own; add a model of yours, by a new name.")
     other = next(name for name in names if name != own)
-    mine, theirs = (pooled(rows[rows.model == name]) for name in (own, other))
+    mine, theirs = (tl.comparison.pooled(rows[rows.model == name]) for name in (own, other))
     seeds = sorted(mine.keys() & theirs.keys())
     if len(seeds) < 2:
         raise Wrong("both models need the same two seeds or more, with all their folds: no pairs.")
