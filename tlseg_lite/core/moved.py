@@ -13,6 +13,7 @@ from collections.abc import Callable
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any
 
 MOVED = {
@@ -110,6 +111,14 @@ SHORT = {
 """Old modules that are still public as ``tl.name``."""
 
 
+class _Package(ModuleType):
+    """A package whose public names stay when an old module of the same name is imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (isinstance(value, ModuleType) and name in self.__all__):
+            super().__setattr__(name, value)
+
+
 class _Alias(Loader):
     """Loads an old path by handing over the module at its new path, untouched."""
 
@@ -118,6 +127,9 @@ class _Alias(Loader):
 
     def create_module(self, spec: ModuleSpec):
         module = import_module(self.name)
+        parent = sys.modules[spec.name.rpartition(".")[0]]
+        if spec.name.count(".") > 1:  # tl.data.samples is a function, and was a module as well
+            parent.__class__ = _Package
         self.spec = module.__spec__
         return module
 
