@@ -124,7 +124,7 @@ def _not_a_mask(values: np.ndarray, what: str, ignore: float | None, remedy: str
         cure = "binarise it first, e.g. (mask > 0.5)"
     elif {1, 255} <= set(rare) <= {0, 1, 255}:
         cure = f"where 255 marks pixels to ignore, {remedy or 'leave them out'}"
-    elif len(rare) > 12:
+    elif len(rare) > 12 or any(250 <= value < 255 for value in rare):
         cure = (
             "lossy compression (JPEG) or resampling leaves such values: take the original mask, or "
             "binarise it first, e.g. (mask > 127)"

@@ -64,7 +64,7 @@ def _why_not(path: str | Path, key: str, error: Exception) -> str:
     text = str(error)
     if isinstance(error, PermissionError):
         return f"{path} cannot be opened: {error.strerror or error}"
-    if "lock" in text.lower() and "file" in text.lower():
+    if isinstance(error, BlockingIOError) or "unable to lock file" in text:
         return (
             f"{path} is locked: another program has it open for writing, or its file system knows "
             "no locks. Close it there, or set HDF5_USE_FILE_LOCKING=FALSE; the file may be good"

@@ -16,7 +16,7 @@ from tlseg_lite.core.checks import check_size
 from tlseg_lite.core.errors import DataError, MissingDataError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "GIF", "WEBP")
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF")
 CHOOSE = "tl.data.Folder(images, masks, bands=(1, 2, 3), scale=...)"
 """The reader for images that are not 8-bit RGB: which bands to take, and which value is white."""
 
