@@ -7,11 +7,11 @@ import. ``import tlseg_lite as tl`` is cheap: every name below is imported when 
 from tlseg_lite.core import moved
 from tlseg_lite.core.lazy import lazy
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _FOLDERS = (
-    "core data scenes metrics audit sam adapters baselines training experiments pretraining "
-    "exercises widgets cli plots"
+    "core data scenes metrics audit sam adapters baselines training experiments export "
+    "pretraining exercises widgets cli plots"
 )
 
 __getattr__, __dir__, __all__ = lazy(

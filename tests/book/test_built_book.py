@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 from browser import chromium, console_errors, needs_chromium, results
 from bs4 import BeautifulSoup
-from course import NOTEBOOKS, REPOSITORY, ROOT, colab_link, toc_pages
+from course import NOTEBOOKS, REPOSITORY, ROOT, TAG, colab_link, toc_pages
 
 HTML = ROOT / "_build" / "html"
 PAGES = toc_pages()
@@ -115,7 +115,7 @@ def test_chapters_open_in_binder(notebook):
 
 @pages
 def test_buttons_lead_to_files_of_the_repository(page):
-    """Colab, Binder, source and edit buttons: the file behind each exists here."""
+    """Colab, Binder and source buttons: the file behind each exists here."""
     found = 0
     for link in soup(HTML / f"{page}.html").find_all("a", href=True):
         address = urlsplit(link["href"])
@@ -123,9 +123,9 @@ def test_buttons_lead_to_files_of_the_repository(page):
         if address.netloc == "mybinder.org":
             path = parse_qs(address.query)["urlpath"][0].removeprefix("lab/tree/")
         elif address.netloc == "colab.research.google.com":
-            path = address.path.split("/blob/main/")[1]
+            path = address.path.split(f"/blob/{TAG}/")[1]
         elif link["href"].startswith(REPOSITORY):
-            parts = re.split(r"/(?:blob|edit|tree|raw)/main/?", address.path)
+            parts = re.split(rf"/(?:blob|tree|raw)/{re.escape(TAG)}/?", address.path)
             path = parts[1] if len(parts) > 1 else None
         if path is not None:
             found += 1

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from course import NOTEBOOKS, REPOSITORY, ROOT, SETUP_CELL
+from course import NOTEBOOKS, REPOSITORY, ROOT, SETUP_CELL, TAG
 
 HERE = Path(__file__).parent / "colab"
 RUNTIME = HERE / "runtime.txt"
@@ -29,7 +29,7 @@ def test_setup_cell_is_for_colab_alone():
     """Without google.colab the cell does nothing; it never names torch or numpy."""
     assert 'if "google.colab" in sys.modules:' in SETUP_CELL
     install = [line for line in SETUP_CELL.splitlines() if "%pip" in line]
-    assert install == [f'    %pip install -q "tlseg-lite @ git+{REPOSITORY}"']
+    assert install == [f'    %pip install -q "tlseg-lite @ git+{REPOSITORY}@{TAG}"']
     assert "--upgrade" not in SETUP_CELL
 
 
@@ -127,8 +127,8 @@ def test_chapter_runs_as_in_colab(runtime, path, tmp_path, monkeypatch):
 
     notebook = nbformat.read(path, as_version=4)
     setup = notebook.cells[1]
-    assert setup.source.count(f"git+{REPOSITORY}") == 1
-    setup.source = setup.source.replace(f"git+{REPOSITORY}", f"git+{ROOT.as_uri()}")
+    assert setup.source.count(f"git+{REPOSITORY}@{TAG}") == 1
+    setup.source = setup.source.replace(f"git+{REPOSITORY}@{TAG}", f"git+{ROOT.as_uri()}")
 
     foreign = ("TLSEG_", "PYTEST", "VIRTUAL_ENV", "MPL", "PYTHON")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}

@@ -78,6 +78,8 @@ def test_what_holds_no_numbers_is_no_mask():
     for values in (np.array(["a"]), np.array([1j]), torch.zeros(2, dtype=torch.complex64)):
         with pytest.raises(TypeError, match="tile 7 has dtype"):
             binary_mask(values, "tile 7")
+    with pytest.raises(TypeError, match="ignore is '255'; expected a number"):
+        binary_mask(MASK, "tile 7", "255")
     with pytest.raises(DataError, match=r"0, 1, 3; expected .*, and 255 for pixels to ignore"):
         binary_mask(np.array([0, 1, 3]), "tile 7", 255)
 

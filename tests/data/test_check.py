@@ -174,3 +174,13 @@ def test_pixels_to_ignore_are_left_out_of_everything(tmp_path):
     other[..., -4:, :] = 50.0
     losses = [bce_dice(x, item["mask"][None], item["valid"][None]) for x in (logits, other)]
     assert losses[0] == losses[1]
+
+
+def test_masks_of_an_own_dataset_are_looked_at_before_training(pairs):
+    """A dataset that hands on what its files hold must not train on 255 as landslide."""
+    item = pairs[0]
+    marked = item["mask"].clone()
+    marked[0, 0] = 255
+    for mask, words in ((marked, "has values 0, 1, 255;"), (item["mask"] * 255, "has 255 for 1")):
+        with pytest.raises(ValueError, match=f"a: mask {words}"):
+            tl.data.fit_square({**item, "mask": mask}, 16)

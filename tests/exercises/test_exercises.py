@@ -288,7 +288,7 @@ def harmonic_or_landslide(row):
 
 
 def contains_zero(differences, margin):
-    from tlseg_lite.experiments.ablation_summary import interval
+    from tlseg_lite.experiments.summary import interval
 
     _, low, high = interval(differences)
     return "smaller" if low <= 0 <= high else "larger"
@@ -340,7 +340,9 @@ def mean_of_folds():
 
 
 def recipes_as_text(a, b):
-    return [n for n in ("data", "data_version", "diet", "image_size", "recipe") if a[n] != b[n]]
+    return [
+        n for n in ("data", "data_version", "training_data", "image_size", "recipe") if a[n] != b[n]
+    ]
 
 
 def recipe_differs(a, b):
@@ -491,7 +493,10 @@ WRONG = {
             lambda a, b: ["model"] * (a["model"] != b["model"]) + answered("7.3")(a, b),
             "the model may differ",
         ),
-        (lambda a, b: [n for n in answered("7.3")(a, b) if n != "diet"], "are two diets"),
+        (
+            lambda a, b: [n for n in answered("7.3")(a, b) if n != "training_data"],
+            "are not the same",
+        ),
     ],
     "7.4": [
         (lambda n, a, b: answered("7.4")(n, b, a), "from where on B"),

@@ -19,7 +19,7 @@ STEP = {
         "name": {"type": "string"},
         "if": {"type": "string"},
         "run": {"type": "string", "minLength": 1},
-        "uses": {"type": "string", "pattern": r"^[\w.-]+/[\w.-]+@v\d+$"},
+        "uses": {"type": "string", "pattern": r"^[\w.-]+/[\w.-]+@[0-9a-f]{40}$"},
         "with": {"type": "object", "additionalProperties": {"type": ["string", "boolean"]}},
         "env": {"type": "object", "additionalProperties": {"type": "string"}},
     },
@@ -86,21 +86,54 @@ def test_workflow_is_one(path):
 
 
 def test_workflow_schema_refuses_a_slip():
-    content = workflow(WORKFLOWS[0])
-    content["jobs"]["check"]["steps"].append({"run": "true", "uses": "actions/checkout@v4"})
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(content, WORKFLOW)
+    pinned = "actions/checkout@" + 40 * "0"
+    for slip in ({"run": "true", "uses": pinned}, {"uses": "actions/checkout@v4"}):
+        content = workflow(WORKFLOWS[0])
+        content["jobs"]["check"]["steps"].append(slip)
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(content, WORKFLOW)
 
 
-def test_workflow_runs_the_check_and_publishes_what_it_built():
-    jobs = workflow(ROOT / ".github" / "workflows" / "ci.yml")["jobs"]
-    steps = jobs["check"]["steps"]
-    assert "bash .ci/run" in [step.get("run") for step in steps]
+def test_actions_are_pinned_with_their_version_beside():
+    for path in WORKFLOWS:
+        for line in path.read_text("utf-8").splitlines():
+            if "uses:" in line:
+                assert re.search(r"@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line), line
+
+
+def test_no_job_may_do_more_than_it_needs():
+    writers = {"package": {"id-token"}, "pages": {"pages", "id-token"}}
+    for path in WORKFLOWS:
+        content = workflow(path)
+        assert content["permissions"] in ({}, {"contents": "read"})
+        for name, job in content["jobs"].items():
+            may_write = {k for k, v in job.get("permissions", {}).items() if v == "write"}
+            assert may_write == writers.get(name, set())
+            for step in job["steps"]:
+                if step.get("uses", "").startswith("actions/checkout@"):
+                    assert step["with"]["persist-credentials"] is False
+
+
+def test_release_is_checked_tried_and_then_published():
+    content = workflow(ROOT / ".github" / "workflows" / "release.yml")
+    assert content["on"] == {"push": {"tags": ["v*"]}}
+    jobs = content["jobs"]
+    steps = jobs["build"]["steps"]
+    runs = [step.get("run", "") for step in steps]
+    order = [
+        next(i for i, run in enumerate(runs) if what in run)
+        for what in ("GITHUB_REF_NAME", "bash .ci/run", "python -m build", "tlseg-lite train")
+    ]
+    assert order == sorted(order)
     [pages] = [s for s in steps if "upload-pages-artifact" in s.get("uses", "")]
     assert pages["with"]["path"] == "_build/html"
-    assert pages["if"] == jobs["publish"]["if"] == "github.ref == 'refs/heads/main'"
-    assert jobs["publish"]["needs"] == "check"
-    assert jobs["publish"]["permissions"] == {"pages": "write", "id-token": "write"}
+    assert jobs["package"]["needs"] == "build"
+    assert jobs["pages"]["needs"] == "package"
+
+
+def test_check_keeps_the_pictures_of_the_pages():
+    steps = workflow(ROOT / ".github" / "workflows" / "ci.yml")["jobs"]["check"]["steps"]
+    assert "bash .ci/run" in [step.get("run") for step in steps]
     [pictures] = [s for s in steps if "upload-artifact@" in s.get("uses", "")]
     ignored = (ROOT / ".gitignore").read_text("utf-8").splitlines()
     assert f"/{pictures['with']['path']}/" in ignored

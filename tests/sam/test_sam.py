@@ -64,7 +64,7 @@ def test_random_weights_follow_the_seed_and_leave_the_global_state_alone():
 
 
 def test_missing_packaged_weights_are_said(monkeypatch, tmp_path):
-    monkeypatch.setattr("tlseg_lite.sam.MINI_WEIGHTS", tmp_path / "none.safetensors")
+    monkeypatch.setattr("tlseg_lite.sam.variants.MINI_WEIGHTS", tmp_path / "none.safetensors")
     with pytest.warns(UserWarning, match="random"):
         tl.load_sam("sam_mini")
     with warnings.catch_warnings():

@@ -14,6 +14,7 @@ except ModuleNotFoundError:  # Python 3.10
 ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 REPOSITORY = PYPROJECT["project"]["urls"]["Repository"]  # the one place of the address
+TAG = f"v{PYPROJECT['project']['version']}"  # of the release; the one place of the version
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 COLAB = REPOSITORY.replace("https://github.com/", "https://colab.research.google.com/github/")
@@ -23,12 +24,12 @@ SETUP_CELL = f'''\
 import sys
 
 if "google.colab" in sys.modules:
-    %pip install -q "tlseg-lite @ git+{REPOSITORY}"'''
+    %pip install -q "tlseg-lite @ git+{REPOSITORY}@{TAG}"'''
 
 
 def colab_link(notebook: Path) -> str:
     """The address of the notebook's Colab button."""
-    return f"{COLAB}/blob/main/notebooks/{notebook.name}"
+    return f"{COLAB}/blob/{TAG}/notebooks/{notebook.name}"
 
 
 def toc_pages() -> list[str]:

@@ -175,12 +175,3 @@ def test_who_has_a_recipe_has_its_choice_by_machine():
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert told.stdout.strip() == "TLSEG_RECIPE=laptop"
-
-
-def test_old_paths_lead_to_the_preflight():
-    import importlib
-
-    for old in ("machine", "probing"):
-        with pytest.warns(FutureWarning, match=f"tlseg_lite.{old} is now"):
-            assert importlib.import_module(f"tlseg_lite.{old}") is machine
-        assert getattr(tl, old) is machine

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tlseg_lite.cli import export as export_command
 from tlseg_lite.cli.train import dataset_from, recipe_from, train
 
 SOURCES = ("bijie-samples", "landslide4sense-samples", "synthetic", "bijie", "landslide4sense")
@@ -41,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_pretrain(commands)
     _add_fetch(commands)
     _add_course(commands)
+    export_command.add_parser(commands)
     return parser
 
 

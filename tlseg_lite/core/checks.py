@@ -87,8 +87,10 @@ def binary_mask(values: Any, what: str, ignore: float | None = None, *, remedy: 
 
     Raises:
         DataError: other values; they are listed.
-        TypeError: no numbers.
+        TypeError: no numbers, or `ignore` is none.
     """
+    if ignore is not None and (isinstance(ignore, bool) or not isinstance(ignore, (int, float))):
+        raise TypeError(f"ignore is {ignore!r}; expected a number, such as 255, or None")
     tensor = isinstance(values, torch.Tensor)
     real = not values.is_complex() if tensor else values.dtype.kind in "biuf"
     if not real:

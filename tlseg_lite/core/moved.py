@@ -6,16 +6,19 @@ same module under its new name, with a `FutureWarning` that says which.
 
 from __future__ import annotations
 
+import functools
 import sys
 import warnings
+from collections.abc import Callable
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from typing import Any
 
 MOVED = {
     "ablation": "experiments.ablation",
     "ablation_data": "experiments.splits",
-    "ablation_summary": "experiments.ablation_summary",
+    "ablation_summary": "experiments.summary",
     "atl": "adapters.atl",
     "attention": "adapters.attention",
     "batches": "training.loader",
@@ -26,8 +29,8 @@ MOVED = {
     "checkpoints": "training.run_state",
     "cli_train": "cli.train",
     "comparison": "experiments.comparison",
-    "comparison_job": "experiments.comparison_job",
-    "comparison_summary": "experiments.comparison_summary",
+    "comparison_job": "experiments.run",
+    "comparison_summary": "experiments.comparison",
     "contestants": "experiments.models",
     "curves": "metrics.thresholds",
     "data.confusers": "scenes.lookalikes",
@@ -50,7 +53,7 @@ MOVED = {
     "lora": "adapters.lora",
     "losses": "training.losses",
     "machine": "training.preflight",
-    "mask_store": "experiments.mask_store",
+    "mask_store": "experiments.results",
     "memory": "training.memory",
     "model": "adapters.translandseg",
     "networks": "baselines.registry",
@@ -141,3 +144,37 @@ def install() -> None:
     """Let the import system find old paths, after everything that is really there; once."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.append(_Finder())
+
+
+def _warn(old: str, new: str) -> None:
+    warnings.warn(
+        f"{old} is now {new}; the old name goes with version 0.3", FutureWarning, stacklevel=3
+    )
+
+
+def renamed(module: str, names: dict[str, str]) -> Callable[[str], Any]:
+    """A module's ``__getattr__`` that gives a public name under its old one, and warns."""
+
+    def get(name: str) -> Any:
+        if name not in names:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        _warn(f"{module}.{name}", names[name])
+        return getattr(sys.modules[module], names[name])
+
+    return get
+
+
+def renamed_argument(old: str, new: str) -> Callable:
+    """A decorator: the function takes the argument `new` under its old name too, and warns."""
+
+    def decorate(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def call(*args, **kwargs):
+            if old in kwargs:
+                _warn(f"{function.__qualname__}'s argument {old!r}", repr(new))
+                kwargs[new] = kwargs.pop(old)
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate

@@ -21,7 +21,7 @@ __getattr__, __dir__, __all__ = lazy(
         "images": "ImagePairs read_image read_mask read_target",
         "landslide4sense": "Landslide4Sense",
         "sample_sets": "samples",
-        "splits": "Subset k_fold split",
+        "splits": "Subset k_fold split split_by_blocks",
         "tlseg_lite.core.errors": "DataError MissingDataError",
         "tlseg_lite.scenes.fallback": "course_samples",
         "tlseg_lite.scenes.synthetic": "SyntheticLandslides",

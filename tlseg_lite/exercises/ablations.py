@@ -17,7 +17,8 @@ from tlseg_lite.exercises.verdict import (
     parts,
     shown,
 )
-from tlseg_lite.experiments.ablation_summary import interval
+from tlseg_lite.experiments.summary import SETTING, interval, per_seed, verdict
+from tlseg_lite.metrics.confusion import ConfusionMatrix
 
 FIRST = (71.4, 68.9, 74.2, 70.1, 72.6)  # made up: MIoU in percent of two designs, five seeds
 SECOND = (70.1, 68.2, 72.0, 70.0, 70.9)
@@ -212,8 +213,6 @@ def check_4_4(answer: Any) -> str:
 def check_4_5(answer: Any) -> str:
     import pandas as pd
 
-    from tlseg_lite.experiments.ablation_summary import SETTING, per_seed
-
     answer = parts(answer, ("rows", "better"))
     rows = answer["rows"]
     if not isinstance(rows, pd.DataFrame):
@@ -227,8 +226,6 @@ def check_4_5(answer: Any) -> str:
         raise Wrong("the rows differ in more than the design: data, backbone or recipe.")
     values = per_seed(rows)
     for _, row in rows.iterrows():
-        from tlseg_lite.metrics.confusion import ConfusionMatrix
-
         counts = [row[f"test_{name}"] for name in ("tp", "fp", "fn", "tn")]
         if not close(float(row.test_miou), ConfusionMatrix(*counts).scores().miou, 1e-4):
             raise Wrong(f"the MIoU of {row.design}, seed {row.seed}, is not that of its counts.")
@@ -236,13 +233,13 @@ def check_4_5(answer: Any) -> str:
     names = sorted(wide)
     if wide.isna().any().any() or len(wide) < 2:
         raise Wrong("each design needs the same two seeds or more: without pairs no comparison.")
-    told = choice(answer["better"], (*names, "open"), "better")
+    given = choice(answer["better"], (*names, "open"), "better")
     mean, low, high = interval(wide[names[0]] - wide[names[1]])
-    wanted = names[0] if low > 0 else names[1] if high < 0 else "open"
+    wanted = verdict(low, high, *names)
     span = f"{names[0]} minus {names[1]}: {100 * mean:+.1f} points, "
     span += f"95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
-    if told != wanted:
-        if told == (names[0] if mean > 0 else names[1]):
+    if given != wanted:
+        if given == (names[0] if mean > 0 else names[1]):
             raise Wrong(f"you compare the means only. {span}: it contains zero, so it is open.")
-        raise Wrong(f"{span}. That reads {wanted!r}, and you say {told!r}.")
+        raise Wrong(f"{span}. That reads {wanted!r}, and you say {given!r}.")
     return f"{span}, from {len(wide)} seeds."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,11 +20,14 @@ from tlseg_lite.exercises.verdict import (
     parts,
     shown,
 )
-from tlseg_lite.experiments.ablation_summary import interval
+from tlseg_lite.experiments.results import COUNTS
+from tlseg_lite.experiments.summary import interval, pooled_score, verdict
 from tlseg_lite.metrics.confusion import ConfusionMatrix
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 WORDS = ("ahead", "behind", "open")
-COUNTS = ("tp", "fp", "fn", "tn")
 RUNS = (  # made up, in thousands of pixels: model, seed, fold, counts; fold 1 has few landslides
     *(("A", 0, 0, 145, 36, 75, 744), ("A", 0, 1, 16, 10, 14, 960)),
     *(("A", 1, 0, 173, 43, 47, 737), ("A", 1, 1, 19, 11, 11, 959)),
@@ -35,10 +38,6 @@ RUNS = (  # made up, in thousands of pixels: model, seed, fold, counts; fold 1 h
 )
 
 
-def _verdict(low: float, high: float) -> str:
-    return "ahead" if low > 0 else "behind" if high < 0 else "open"
-
-
 def given_7_1() -> Any:
     """Pixel counts (thousands) of two models, three seeds, two folds."""
     import pandas as pd
@@ -46,24 +45,20 @@ def given_7_1() -> Any:
     return pd.DataFrame(RUNS, columns=["model", "seed", "fold", *COUNTS])
 
 
-def _differences(score: str, pooled: bool = True) -> np.ndarray:
-    """A minus B by seed, in points."""
-    table = given_7_1()
-    values = {}
-    for (model, seed), runs in table.groupby(["model", "seed"]):
-        counts = runs[list(COUNTS)].to_numpy()
-        rows = [counts.sum(axis=0)] if pooled else counts
-        each = [getattr(ConfusionMatrix(*row).scores(), score) for row in rows]
-        values[model, seed] = np.mean(each)
-    seeds = sorted({seed for _, seed in values})
-    return np.array([100 * (values["A", s] - values["B", s]) for s in seeds])
+def _differences(score: str, by: tuple[str, ...] = ("seed",)) -> pd.Series:
+    """A minus B by seed, in points; of several groups in a seed the mean."""
+    import pandas as pd
+
+    groups = given_7_1().groupby(["model", *by])
+    values = pd.Series({key: pooled_score(runs, score, prefix="") for key, runs in groups})
+    return 100 * (values["A"] - values["B"]).groupby(level=0).mean()
 
 
 def check_7_1(answer: Any) -> str:
     answer = parts(answer, ("difference", "verdict"))
     told = choice(answer["verdict"], WORDS, "verdict")
     mean, low, high = interval(_differences("miou"))
-    folds = interval(_differences("miou", pooled=False))
+    folds = interval(_differences("miou", ("seed", "fold")))
     near(
         answer["difference"],
         mean,
@@ -76,7 +71,7 @@ def check_7_1(answer: Any) -> str:
         ),
         "difference",
     )
-    wanted = _verdict(low, high)
+    wanted = verdict(low, high)
     span = f"95 % interval {low:+.2f} to {high:+.2f}"
     if told != wanted:
         if told == "open":
@@ -85,7 +80,7 @@ def check_7_1(answer: Any) -> str:
                 "seed first; the spread of the models' own scores cancels."
             )
         raise Wrong(f"verdict {told!r}: the {span} of A minus B reads {wanted!r}.")
-    return f"{span}. The mean of the folds' MIoUs would have said {_verdict(*folds[1:])!r}."
+    return f"{span}. The mean of the folds' MIoUs would have said {verdict(*folds[1:])!r}."
 
 
 def check_7_2(answer: Any) -> str:
@@ -135,7 +130,7 @@ def _pairs_of_rows() -> list[tuple[dict, dict]]:
         "data": "bijie-samples",
         "data_version": "4d80b191552e",
         "model": "TransLandSeg",
-        "diet": "real",
+        "training_data": "real",
         "seed": 0,
         "fold": 2,
         "image_size": 256,
@@ -152,15 +147,15 @@ def _pairs_of_rows() -> list[tuple[dict, dict]]:
         {"model": "unet", "recipe": slower},
         {"model": "unet", "image_size": 128},
         {"data_version": "0011aabbccdd"},
-        {"diet": "synthetic+real", "data_version": "4d80b191552e+77", "recipe": scenes},
+        {"training_data": "synthetic+real", "data_version": "4d80b191552e+77", "recipe": scenes},
         {"data": "landslide4sense-samples", "data_version": "99aa", "model": "ccnet"},
-        {"diet": "real-5"},
+        {"training_data": "real-5"},
     )
     return [(dict(base), base | change) for change in changes]
 
 
 def check_7_3(answer: Any) -> str:
-    plain = ("data", "data_version", "diet", "image_size")
+    plain = ("data", "data_version", "training_data", "image_size")
 
     def truth(a, b):
         found = {name for name in plain if a[name] != b[name]}
@@ -178,8 +173,8 @@ def check_7_3(answer: Any) -> str:
     def no_model(a, b):
         return truth(a, b) | ({"model"} if a["model"] != b["model"] else set())
 
-    def no_diet(a, b):
-        return truth(a, b) - {"diet"}
+    def no_training_data(a, b):
+        return truth(a, b) - {"training_data"}
 
     cases = _pairs_of_rows()
     told = []
@@ -196,7 +191,7 @@ def check_7_3(answer: Any) -> str:
         (everything, "model, score, seed and fold may differ: they are compared or paired."),
         (no_model, "the model may differ: it is what is compared."),
         (no_seeds, "seed and fold may differ: runs are paired or averaged over them."),
-        (no_diet, "'real-5' and 'real' are two diets: five images against all."),
+        (no_training_data, "'real-5' and 'real' are not the same: five images against all."),
     ):
         if told == [wrong(*case) for case in cases]:
             raise Wrong(explanation)
@@ -269,31 +264,30 @@ def check_7_5(answer: Any) -> str:
     import pandas as pd
 
     import tlseg_lite as tl
-    from tlseg_lite.experiments.comparison_summary import COLUMNS, pooled
 
     answer = parts(answer, ("rows", "model", "verdict"))
     rows, own = answer["rows"], answer["model"]
     if not isinstance(rows, pd.DataFrame):
         raise Wrong(f"'rows' is a {type(rows).__name__}; give the table of tl.comparison.run.")
-    if missing := [name for name in COLUMNS if name not in rows]:
+    if missing := [name for name in tl.comparison.COLUMNS if name not in rows]:
         raise Wrong(f"the table lacks {', '.join(missing[:3])}: give what tl.comparison.run gives.")
     names = list(rows.model.unique())
     if len(names) != 2:
         raise Wrong(f"there are {len(names)} models in the rows; compare two.")
     if not isinstance(own, str) or own not in names:
         raise Wrong(f"your model {shown(own)} is not in the rows, which have {', '.join(names)}.")
-    if own in tl.comparison.contestants():
+    if own in tl.comparison.models():
         raise Wrong(f"{own!r} is one of the package's own; add a model of yours, by a new name.")
-    same = ["data", "data_version", "diet", "image_size", "recipe"]
+    same = ["data", "data_version", "training_data", "image_size", "recipe"]
     if len(rows[same].drop_duplicates()) != 1:
-        raise Wrong("the rows differ in more than the model: data, diet, size or recipe.")
+        raise Wrong("the rows differ in more than the model: data, training data, size or recipe.")
     counts = [f"test_{name}" for name in COUNTS]
     for _, row in rows.iterrows():
         miou = ConfusionMatrix(*(int(n) for n in row[counts])).scores().miou
         if not close(float(row.test_miou), miou, 1e-4):
             raise Wrong(f"the MIoU of {row.model}, seed {row.seed}, is not that of its counts.")
     other = next(name for name in names if name != own)
-    mine, theirs = (pooled(rows[rows.model == name]) for name in (own, other))
+    mine, theirs = (tl.comparison.pooled(rows[rows.model == name]) for name in (own, other))
     seeds = sorted(mine.keys() & theirs.keys())
     if len(seeds) < 2:
         raise Wrong("both models need the same two seeds or more, with all their folds: no pairs.")
@@ -301,7 +295,7 @@ def check_7_5(answer: Any) -> str:
     mean, low, high = interval([mine[s] - theirs[s] for s in seeds])
     span = f"{own} minus {other}: {100 * mean:+.1f} points, "
     span += f"95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
-    wanted = _verdict(low, high)
+    wanted = verdict(low, high)
     if told != wanted:
         if wanted == "open":
             raise Wrong(f"you compare the means only. {span}: it contains zero, so it is open.")

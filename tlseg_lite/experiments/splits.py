@@ -147,7 +147,7 @@ class InMemory(Wrapped):
         return self.items[index]
 
 
-def ids_in_words(ids: Sequence[str]) -> str:
+def describe_ids(ids: Sequence[str]) -> str:
     """All ids; of a long list the ends, the number and a hash."""
     if len(ids) <= 40:
         return " ".join(ids)

@@ -20,7 +20,13 @@ from torch.utils.data import Dataset
 from tlseg_lite.sam.variants import build_sam
 from tlseg_lite.training.loader import check_datasets, collate, prepared
 from tlseg_lite.training.recipe import PAPER_IMAGES, RECIPES, Recipe
-from tlseg_lite.training.step import TrainingStep, accelerator_for, optimiser_for, use_options
+from tlseg_lite.training.step import (
+    TrainingStep,
+    accelerator_for,
+    diverging,
+    optimiser_for,
+    use_options,
+)
 
 RECORDED = Path(__file__).parent / "tables" / "training_speed.csv"
 UNRECORDED_SHARE = 1 / 3
@@ -91,6 +97,7 @@ def preflight(model: torch.nn.Module, train: Dataset, recipe: Recipe) -> Preflig
 
     Raises:
         ValueError: the dataset is empty.
+        FloatingPointError: the loss is no finite number.
         NotEnoughMemory: not even one image at a time fits.
     """
     check_datasets(train, [None])
@@ -134,10 +141,12 @@ def _seconds_of_a_step(step: TrainingStep, batch) -> float:
     times: list[float] = []
     while len(times) < 2 or (cuda and len(times) < 6 and sum(times) < 20):
         began = time.perf_counter()
-        step(batch, recipe.batch_size, recipe.seed).item()
+        loss = step(batch, recipe.batch_size, recipe.seed).item()
         if cuda:
             torch.cuda.synchronize()
         times.append(time.perf_counter() - began)
+        if not math.isfinite(loss):  # on a GPU, where no step waits for it
+            raise diverging(loss / recipe.batch_size, recipe)
     return min(times[1:])
 
 

@@ -1,10 +1,10 @@
-"""Controls that work without a server: HTML with its data and its script inside.
+"""Controls in the pages (several chapters): HTML with data and script inside, no server.
 
 Each function returns a `Widget`, which shows itself in a notebook, in Colab and in the built
 book alike, and needs neither a running kernel nor the network. Every value that a control can
 show was computed by this package, or is computed by a few lines of JavaScript that the tests hold
 against it. All of them work with the keyboard alone and say in words what changes on the screen.
-Without JavaScript one state remains.
+Without JavaScript one state remains. May import everything but `exercises` and `cli`.
 """
 
 from tlseg_lite.core.lazy import lazy as lazy
