@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import torch
-from torch.utils.data import Dataset
 
 import tlseg_lite as tl
+from tlseg_lite.data import LandslideDataset
 from tlseg_lite.experiments.splits import Splits
 
 RECIPE = tl.Recipe(epochs=2, batch_size=2, learning_rate=1e-3)
 
 
-class Spots(Dataset):
+class Spots(LandslideDataset):
     """Tiny images with a bright square as landslide."""
 
     def __init__(self, n: int, seed: int):
         self.ids = [f"spot-{seed}-{i}" for i in range(n)]
         self.source, self.seed = f"{n} spots", seed
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
     def __getitem__(self, i: int) -> dict:
         generator = torch.Generator().manual_seed(100 * self.seed + i)

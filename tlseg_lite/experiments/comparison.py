@@ -232,7 +232,10 @@ class _Prompted:
         tests = [self.data.parts(0, fold)[2] for fold in range(self.data.folds)]
         ids = [key for part in tests for key in part.ids]
         samples = (part[i] for part in tests for i in range(len(part)))
-        row = score_columns((prompted_mask(self.sam, s, self.how), s["mask"][0]) for s in samples)
+        row = score_columns(
+            (prompted_mask(self.sam, s, self.how), *(s[k][0] for k in ("mask", "valid") if k in s))
+            for s in samples
+        )
         row |= {"status": "done", "test_images": len(ids), "test_ids": describe_ids(ids)}
         row |= dict.fromkeys(("train_images", "best_epoch", "epochs", "adapters", "trainable"), 0)
         row["total"] = sum(p.numel() for p in self.sam.parameters())

@@ -58,12 +58,17 @@ landslides found. A row has their sums over the test images, in columns ``test_N
 
 
 def score_columns(
-    pairs: Iterable[tuple[Tensor, Tensor]], measures: Sequence[Measure] = ()
+    pairs: Iterable[tuple[Tensor, ...]], measures: Sequence[Measure] = ()
 ) -> dict[str, str | int | float]:
-    """A row's columns of a test, from (predicted mask, true mask) of each image."""
+    """A row's columns of a test, from (predicted mask, true mask) of each image.
+
+    A third one in a tuple says which pixels count; measures see no landslide in the others.
+    """
     counts, sums = ConfusionMatrix(0, 0, 0, 0), {}
-    for mask, truth in pairs:
-        counts += confusion(mask, truth)
+    for mask, truth, *valid in pairs:
+        counts += confusion(mask, truth, *valid)
+        if valid:
+            mask = mask & (valid[0] > 0)
         for measure in measures:
             for name, value in measure(mask, truth).items():
                 sums[f"test_{name}"] = sums.get(f"test_{name}", 0) + value

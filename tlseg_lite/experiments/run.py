@@ -206,7 +206,7 @@ class Job:
                 if self.masks is not None:
                     key = (self.data.name, self.name, self.training_data, sample["id"])
                     predicted[key] = mask.numpy()
-                yield mask, sample["mask"][0]
+                yield mask, *(sample[key][0] for key in ("mask", "valid") if key in sample)
 
         row = score_columns(pairs(), self.measures)
         if predicted and is_first_process():

@@ -71,8 +71,8 @@ class Recipe:
         checkpointing: of each encoder block keep its input only and compute the block again in the
             backward pass: half as much work again, and a fraction of the memory.
         compile: fuse parts of the encoder with `torch.compile`; pays on a GPU.
-        cache: where decoded pictures are kept: ``"no"``, ``"memory"``, ``"disk"`` or ``"auto"``
-            (`tlseg_lite.data.cache`).
+        cache: where decoded images are kept: ``"no"``, or ``"memory"`` (also called ``"auto"``), of
+            which at most half of what is free is used (`tlseg_lite.data.cache`).
     """
 
     sam: str = _one_of("sam_mini", VARIANTS)
