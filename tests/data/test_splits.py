@@ -5,21 +5,17 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.data import Dataset
 
-from tlseg_lite.data import DataError, k_fold, split
+from tlseg_lite.data import DataError, LandslideDataset, k_fold, split
 
 FRACTIONS = [(0.7, 0.15, 0.15), (0.7, 0.3), (1.0,), (0.5, 0.0, 0.5), (0.98, 0.01, 0.01)]
 
 
-class Named(Dataset):
+class Named(LandslideDataset):
     source = "named items"
 
     def __init__(self, ids):
         self.ids = list(ids)
-
-    def __len__(self):
-        return len(self.ids)
 
     def __getitem__(self, index):
         return {"id": self.ids[index]}

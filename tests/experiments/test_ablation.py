@@ -16,9 +16,9 @@ from adapter_helpers import busy_sam
 from course import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch.utils.data import Dataset
 
 import tlseg_lite as tl
+from tlseg_lite.data import LandslideDataset
 from tlseg_lite.experiments import ablation
 from tlseg_lite.experiments.ablation_summary import interval, per_seed
 from tlseg_lite.experiments.results import Rows
@@ -28,15 +28,12 @@ from tlseg_lite.metrics.confusion import ConfusionMatrix
 RECIPE = tl.Recipe(epochs=2, batch_size=2, learning_rate=1e-3)
 
 
-class Spots(Dataset):
+class Spots(LandslideDataset):
     """Tiny pictures with a bright square as landslide."""
 
     def __init__(self, n: int, seed: int):
         self.ids = [f"spot-{seed}-{i}" for i in range(n)]
         self.source, self.seed = f"{n} spots", seed
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
     def __getitem__(self, i: int) -> dict:
         generator = torch.Generator().manual_seed(100 * self.seed + i)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
+from tlseg_lite.data.base import LandslideDataset
 from tlseg_lite.scenes import landcover, rendering, terrain
 from tlseg_lite.scenes import landslides as slides
 from tlseg_lite.scenes import lookalikes as confusers
@@ -206,7 +206,7 @@ def make_scene(seed: int, style: str, shape: tuple[int, int], key: list[int]) ->
     )
 
 
-class SyntheticLandslides(Dataset):
+class SyntheticLandslides(LandslideDataset):
     """Landslide pictures with masks, generated; item ``i`` depends on (seed, style, size, i) only.
 
     Args:
@@ -235,9 +235,6 @@ class SyntheticLandslides(Dataset):
         self.n, self.size, self.seed, self.style = n, size, seed, style
         self.ids = [f"synthetic-{style}-{seed}-{i:05d}" for i in range(n)]
         self.source = f"{n} synthetic scenes in the style of {style} (seed {seed})"
-
-    def __len__(self) -> int:
-        return self.n
 
     def native_size(self, i: int) -> tuple[int, int]:
         """Rows and columns at which scene ``i`` is made before it is brought to ``size``."""
