@@ -121,7 +121,7 @@ def measure(sam, cases: list[Case]) -> dict[str, tuple[float, float]]:
             if (box := box_around(mask)) is not None:
                 prompts["box"] = {"box": box}
             for name, prompt in prompts.items():
-                fit = zero_shot.fit(zero_shot.segment(sam, embedded, **prompt), mask)
+                fit = zero_shot.overlap(zero_shot.segment(sam, embedded, **prompt), mask)
                 found[name].append((fit.own, fit.best))
     return {name: tuple(torch.tensor(values).mean(0).tolist()) for name, values in found.items()}
 

@@ -218,23 +218,23 @@ def measure(sam, fine: dict, cases: list[Case], *, automatic: bool) -> dict[str,
         segmented = graphs(array)
         records = zero_shot.automatic(sam, image, points_per_side=12) if automatic else []
         for mask, click in regions:
-            fit = zero_shot.fit(zero_shot.segment(sam, embedded, click), mask)
+            fit = zero_shot.overlap(zero_shot.segment(sam, embedded, click), mask)
             add("click, best of 3", fit.best)
             add("click, own choice", fit.own)
             single = zero_shot.segment(sam, embedded, click, multimask=False)
             add("click, single mask", zero_shot.iou(single.masks, mask)[0])
             for side, large in fine.items():
-                fit = zero_shot.fit(zero_shot.segment(large, enlarged[side], click), mask)
+                fit = zero_shot.overlap(zero_shot.segment(large, enlarged[side], click), mask)
                 add(f"click, best of 3, image enlarged to {side} px", fit.best)
                 add(f"click, own choice, image enlarged to {side} px", fit.own)
             box = box_around(mask)
             if box is not None:
                 answer = zero_shot.segment(sam, embedded, box=box)
-                fit = zero_shot.fit(answer, mask)
+                fit = zero_shot.overlap(answer, mask)
                 add("box, best of 3", fit.best)
                 add("box, own choice", fit.own)
                 for side, large in fine.items():
-                    fit = zero_shot.fit(zero_shot.segment(large, enlarged[side], box=box), mask)
+                    fit = zero_shot.overlap(zero_shot.segment(large, enlarged[side], box=box), mask)
                     add(f"box, best of 3, image enlarged to {side} px", fit.best)
                 single = zero_shot.segment(sam, embedded, box=box, multimask=False)
                 add("box, single mask", zero_shot.iou(single.masks, mask)[0])

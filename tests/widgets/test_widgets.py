@@ -187,7 +187,7 @@ def test_clicks_show_what_segment_answers(sam, picture, tmp_path):
         seen, [((80, 48), 0), ((80, 48), 1), ((80, 48), 2), ((16, 80), None)], strict=True
     ):
         answer = zero_shot.segment(sam, image, point)
-        fit = zero_shot.fit(answer, mask)
+        fit = zero_shot.overlap(answer, mask)
         which = int(answer.scores.argmax()) if which is None else which
         assert f"x {point[0]}, y {point[1]}. Mask {which + 1} of 3" in text
         score, *three, share, iou, best = numbers(text)[4:]

@@ -15,6 +15,7 @@ __getattr__, __dir__, __all__ = lazy(
         "downloads": "cache_dir fetch_checkpoint fetch_samples",
         "errors": "DataError MissingDataError CheckpointError",
         "files": "write_atomically write_tensors read_tensors",
+        "memory": "NotEnoughMemory is_out_of_memory",
         "progress": "bar say",
         "provenance": "provenance",
         "seeding": "derived_seed seeded",
