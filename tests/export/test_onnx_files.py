@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from adapter_helpers import random_images, short_sam
+from adapter_helpers import busy_sam, random_images
 
 import tlseg_lite as tl
 from tlseg_lite.adapters.atl import high_pass
@@ -17,6 +17,13 @@ from tlseg_lite.export.onnx_files import TOLERANCE, _low_pass
 from tlseg_lite.sam.decoding import decode, embed_masks, embed_prompts
 
 SIDE = 64
+
+
+def two_blocks():
+    """sam_mini with a windowed and a global block, random: a sixth of the graph, all of its kinds."""
+    sam = busy_sam("sam_mini", SIDE)
+    sam.image_encoder.blocks = sam.image_encoder.blocks[1:3]
+    return sam
 
 
 def shaken(model):
@@ -44,7 +51,7 @@ def alike(found, wanted):
 @pytest.mark.parametrize("design", [*tl.DESIGNS, "decoder-only", "LoRA"])
 def test_every_design_on_images_it_has_not_seen(design, tmp_path):
     config = {"decoder-only": None, "LoRA": tl.LoRAConfig(2)}.get(design, tl.DESIGNS.get(design))
-    model = shaken(tl.TransLandSeg(short_sam("sam_mini", SIDE, (0, 1)), config))
+    model = shaken(tl.TransLandSeg(two_blocks(), config))
     written = tl.export.onnx(model, tmp_path)
     images = random_images(3, SIDE, seed=5)
     with torch.no_grad():
@@ -158,7 +165,7 @@ def test_high_pass_without_complex_numbers(height, width, half):
 def test_bad_input_is_refused_and_nothing_is_lost(mini, tmp_path):
     with pytest.raises(TypeError, match="a SAM of load_sam"):
         tl.export.onnx(torch.nn.Linear(2, 2), tmp_path)
-    model = tl.TransLandSeg(short_sam("sam_mini", SIDE, (0, 1)), None)
+    model = tl.TransLandSeg(two_blocks(), None)
     for threshold in (0, 1, 1.5, -1):
         with pytest.raises(ValueError, match="threshold"):
             tl.export.onnx(model, tmp_path, threshold=threshold)
@@ -176,7 +183,7 @@ def test_answers_that_differ_are_not_kept(tmp_path, monkeypatch):
     (tmp_path / "model.onnx").write_bytes(b"of an earlier export")
     monkeypatch.setattr(onnx_files._Part, "difference", lambda *_: 0.5)
     with pytest.raises(RuntimeError, match=r"differ from PyTorch's by 5.0e-01"):
-        tl.export.onnx(tl.TransLandSeg(short_sam("sam_mini", SIDE, (0, 1)), None), tmp_path)
+        tl.export.onnx(tl.TransLandSeg(two_blocks(), None), tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
     assert (tmp_path / "model.onnx").read_bytes() == b"of an earlier export"
 
@@ -184,7 +191,7 @@ def test_answers_that_differ_are_not_kept(tmp_path, monkeypatch):
 def test_missing_packages_are_named(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
     with pytest.raises(ImportError, match=r"needs onnxscript.*tlseg-lite\[export\]"):
-        tl.export.onnx(tl.TransLandSeg(short_sam("sam_mini", SIDE, (0, 1)), None), tmp_path)
+        tl.export.onnx(tl.TransLandSeg(two_blocks(), None), tmp_path)
 
 
 def test_command_takes_a_file_or_a_variant(tmp_path, capsys):
