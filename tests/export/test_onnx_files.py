@@ -20,7 +20,7 @@ SIDE = 64
 
 
 def two_blocks():
-    """sam_mini with a windowed and a global block, random: a sixth of the graph, all of its kinds."""
+    """sam_mini with a windowed and a global block, random: all kinds of layers, a sixth of them."""
     sam = busy_sam("sam_mini", SIDE)
     sam.image_encoder.blocks = sam.image_encoder.blocks[1:3]
     return sam
