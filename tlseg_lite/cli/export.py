@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from tlseg_lite.cli.options import add_weights, saved_model, weights_of
+
 
 def add_parser(commands) -> None:
     """The command's arguments."""
@@ -15,7 +17,7 @@ def add_parser(commands) -> None:
         help="a best.safetensors, the folder of a run, or a SAM: sam_mini, vit_b, vit_l, vit_h",
     )
     p.add_argument("--out", type=Path, required=True, help="folder for the files")
-    p.add_argument("--weights", help="the SAM's weights file, or 'random'")
+    add_weights(p)
     p.add_argument("--float32", action="store_true", help="all weights as float32, not float16")
     p.add_argument(
         "--threshold",
@@ -31,11 +33,9 @@ def export(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None
     import tlseg_lite as tl
     from tlseg_lite.export import onnx
 
-    weights = {None: "default", "random": None}.get(options.weights, options.weights)
     if options.model in tl.sam.VARIANTS:
-        model = tl.load_sam(options.model, weights)
+        model = tl.load_sam(options.model, weights_of(options.weights))
     else:
-        path = Path(options.model)
-        model = tl.load_model(path / "best.safetensors" if path.is_dir() else path)
+        model = saved_model(Path(options.model), options.weights)
     written = onnx(model, options.out, half=not options.float32, threshold=options.threshold)
     print(f"written    {written}")
