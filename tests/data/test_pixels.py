@@ -175,6 +175,9 @@ def test_several_pages_are_refused_and_overviews_are_not(tmp_path):
     small.encoderinfo = {"tiffinfo": {254: 1}}  # a reduced copy
     path = save(tmp_path / "b.tif", pages[0], save_all=True, append_images=[small])
     assert read_image(path).shape == (3, 12, 9)
+    preview = {"format": "MPO", "save_all": True, "append_images": [small]}
+    path = save(tmp_path / "camera.jpg", Image.fromarray(RGB), **preview)
+    assert read_image(path).shape == (3, 12, 9)  # a camera's photograph, before its preview
 
 
 @pytest.mark.parametrize("turn", range(2, 9))
