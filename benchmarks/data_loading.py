@@ -31,7 +31,7 @@ import tlseg_lite as tl
 from tlseg_lite.core.provenance import provenance
 from tlseg_lite.data import Augment, Cached, Prepared
 from tlseg_lite.data.images import ImagePairs
-from tlseg_lite.training.step import TrainingStep, accelerator_for, optimiser_for
+from tlseg_lite.training.step import TrainingStep, accelerator_for, optimizer_for
 
 machine = tl.machine  # the module tlseg_lite.training.preflight
 ROOT = Path(__file__).resolve().parent.parent
@@ -123,8 +123,8 @@ def step_speed(sam: str) -> dict:
     images = send_to_device(default_collate([scenes[i] for i in range(batch)]), device)
     recipe = tl.Recipe(sam=sam, batch_size=batch, precision=precision)
     accelerator = accelerator_for(recipe)
-    optimiser = accelerator.prepare(optimiser_for(model, recipe))
-    step = TrainingStep(model, optimiser, recipe, accelerator)
+    optimizer = accelerator.prepare(optimizer_for(model, recipe))
+    step = TrainingStep(model, optimizer, recipe, accelerator)
     seconds, rate = float("inf"), 0.0
     for _ in range(4 if sam == "sam_mini" or cuda else 1):  # step and matrices take turns
         rate = max(rate, matrix_rate(device, precision, clock))

@@ -79,11 +79,11 @@ def test_adapters_inside_the_block_train(mini, name):
     model = tl.TransLandSeg(mini, tl.DESIGNS[name])
     before = {key: value.clone() for key, value in model.adapters.named_parameters()}
     assert all(p.requires_grad for p in model.adapters.parameters())
-    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-2)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-2)
     for _ in range(2):  # the first step moves the up-projections away from zero
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         model(random_images(1, 64)).square().mean().backward()
-        optimiser.step()
+        optimizer.step()
     still = [k for k, p in model.adapters.named_parameters() if torch.equal(p, before[k])]
     assert still == []
 

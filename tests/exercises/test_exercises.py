@@ -240,7 +240,7 @@ def restore_without_moments(state, model, optimizer):
 
 
 def save_by_reference(model, optimizer, step):
-    return {"model": model.state_dict(), "optimiser": optimizer.state_dict(), "step": step}
+    return {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
 
 
 def spatial(gap: int) -> dict:

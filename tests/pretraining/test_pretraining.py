@@ -217,7 +217,7 @@ def test_ambiguous_click_is_answered_by_part_and_whole_together():
     assert loss(p, p, w, p) < loss(p, p, p, p)
 
 
-# --- optimiser ----------------------------------------------------------------------------
+# --- optimizer ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", [(32, 96), (96, 32)])

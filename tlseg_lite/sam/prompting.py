@@ -40,7 +40,7 @@ POINTS_PER_BATCH = 64
 """Points that `segment_anything` answers at once if nobody says otherwise."""
 
 PIXELS_PER_BATCH = 2**25
-"""Points x pixels of the image that `automatic` answers at once, unless told: 512 points on 256 x
+"""Points x pixels of the image that `automatic` answers at once by default: 512 points on 256 x
 256, 32 on 1024 x 1024, 13 on 1600 x 1600. Three masks of float32 for each point are 0.4 GB, and
 the peak was twice that (measured with `sam_mini` on 1600 x 1600)."""
 

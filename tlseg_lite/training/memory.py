@@ -28,13 +28,13 @@ def too_small(
 
 def smaller(device: torch.device, tried: int, now: int, batch: int, inexact: bool) -> str:
     """The sentence that says that fewer images go through the model at once from now on."""
-    told = (
+    text = (
         f"out of memory on {_named(device)} with {tried} images at a time: going on with {now}, "
         f"adding up the gradients; the batch stays {batch}"
     )
     if inexact:
-        return f"{told}, but batch normalisation now sees {now} at a time: the result changes"
-    return f"{told} and the result the same, up to rounding"
+        return f"{text}, but batch normalisation now sees {now} at a time: the result changes"
+    return f"{text} and the result the same, up to rounding"
 
 
 def _named(device: torch.device) -> str:

@@ -53,7 +53,7 @@ class Recipe:
     Attributes:
         sam: the SAM variant to build the model on.
         epochs: passes over the training images.
-        batch_size: images in a step of the optimiser, on all processes together.
+        batch_size: images in a step of the optimizer, on all processes together.
         learning_rate: AdamW's, after the warm-up; it decays to zero along a cosine.
         weight_decay: AdamW's.
         warmup: share of all steps in which the learning rate rises linearly, in [0, 1).
