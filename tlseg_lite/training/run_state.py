@@ -241,8 +241,8 @@ class RunState:
             differing := differences(about, {**self.identity, "recipe": about["recipe"]})
         ):
             raise CheckpointError(
-                f"{path} is the model of another run than {self.path} ({'; '.join(differing)}); put "
-                "this run's own model back, or choose another folder"
+                f"{path} is the model of another run than {self.path} ({'; '.join(differing)}); "
+                "put this run's own model back, or choose another folder"
             )
         return type(self.model).load_tensors(path)
 
