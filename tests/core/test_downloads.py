@@ -1,9 +1,13 @@
-"""Downloads against a server on this machine: resume, restart, verification, the manual way."""
+"""Downloads against a server on this machine: resume, restart, verification, by hand."""
 
+import errno
 import hashlib
 import json
+import os
+import re
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -76,7 +80,7 @@ def get(server, folder, marker=False, remote=REMOTE):
 
 
 def leftovers(folder):
-    return sorted(p.name for p in folder.iterdir() if p.name not in (REMOTE.name, ".lock"))
+    return sorted(p.name for p in folder.iterdir() if p.name != REMOTE.name)
 
 
 def test_a_file_comes_whole_and_only_once(server, tmp_path, capfd):
@@ -158,7 +162,7 @@ def test_a_transfer_that_never_ends_is_given_up_and_kept(server, tmp_path):
 
 
 @pytest.mark.parametrize("body", [b"z" * len(BODY), BODY + b"more"])
-def test_another_file_is_refused_with_the_manual_way(server, tmp_path, body):
+def test_another_file_is_refused_and_how_to_get_it_by_hand(server, tmp_path, body):
     server.files["/weights.pth"] = body
     with pytest.raises(ChecksumError, match="not the published file") as caught:
         get(server, tmp_path)
@@ -210,7 +214,7 @@ def test_offline_says_what_to_put_where(server, tmp_path, monkeypatch):
     for part in (server.url, str(tmp_path / REMOTE.name), REMOTE.sha256, str(REMOTE.size)):
         assert part in str(caught.value)
     (tmp_path / REMOTE.name).write_bytes(b"half")
-    with pytest.raises(ChecksumError, match="Replace it"):
+    with pytest.raises(ChecksumError, match="keep it elsewhere"):
         get(server, tmp_path)
     (tmp_path / REMOTE.name).write_bytes(BODY)  # as the message says
     assert get(server, tmp_path).read_bytes() == BODY
@@ -230,6 +234,60 @@ def test_no_room_is_said_before_the_download(server, tmp_path, monkeypatch):
     with pytest.raises(DownloadError, match="TLSEG_CACHE"):
         get(server, tmp_path, remote=huge)
     assert server.log == []
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "reason"),
+    [
+        (errno.ENOSPC, "Free some space (what has come is kept), or set TLSEG_CACHE", "full"),
+        (errno.EACCES, "Set TLSEG_CACHE to a folder that can be written", "cannot be written"),
+        (errno.EROFS, "Set TLSEG_CACHE to a folder that can be written", "cannot be written"),
+    ],
+)
+def test_a_disk_that_fills_up_keeps_what_was_there(
+    server, tmp_path, monkeypatch, number, words, reason
+):
+    (tmp_path / REMOTE.name).write_bytes(b"an older file")
+    server.cuts = [3 * CHUNK]
+    real = downloads._transfer
+
+    def twice(url, remote, part, progress):
+        if part.is_file():
+            raise OSError(number, os.strerror(number))
+        real(url, remote, part, progress)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(downloads, "_transfer", twice)
+        with pytest.raises(DownloadError, match=re.escape(words)) as caught:
+            get(server, tmp_path)
+    assert reason in caught.value.reason
+    assert "delete" not in str(caught.value)
+    assert (tmp_path / REMOTE.name).read_bytes() == b"an older file"
+    assert (tmp_path / "weights.pth.part").read_bytes() == BODY[: 3 * CHUNK]
+    assert get(server, tmp_path).read_bytes() == BODY
+    assert server.log == [None, f"bytes={3 * CHUNK}-"]
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_cache_that_can_only_be_read(server, tmp_path):
+    get(server, tmp_path / "cache", marker=True)
+    (tmp_path / "cache" / "weights.pth.verified").unlink()
+    (tmp_path / "cache").chmod(0o555)
+    try:
+        assert get(server, tmp_path / "cache", marker=True).read_bytes() == BODY
+        other = REMOTE._replace(name="other.pth")
+        with pytest.raises(DownloadError, match="Set TLSEG_CACHE"):
+            get(server, tmp_path / "cache", remote=other)
+    finally:
+        (tmp_path / "cache").chmod(0o755)
+
+
+def test_two_that_want_one_file_fetch_it_once(server, tmp_path):
+    with ThreadPoolExecutor(4) as several:
+        paths = list(several.map(lambda _: get(server, tmp_path), range(4)))
+    assert {path.read_bytes() for path in paths} == {BODY}
+    assert server.log == [None]
+    assert leftovers(tmp_path) == []
 
 
 def test_a_cache_that_is_a_file_is_said(server, tmp_path):

@@ -99,7 +99,19 @@ def test_damaged_files(tmp_path, suffix, write):
             for key, value in model.state_dict().items():
                 assert value.shape == whole.state_dict()[key].shape
                 assert torch.isfinite(value).all(), seed
+                if suffix == "pth":  # a zip has checksums; the other two have none
+                    assert torch.equal(value, whole.state_dict()[key]), (seed, key)
     assert refused >= N / 5  # at least what was cut short
+
+
+def test_one_flipped_bit_in_the_weights_is_seen(tmp_path):
+    path, state = tmp_path / "weights.pth", Tiny().state_dict()
+    data = bytearray(pth(state))
+    place = data.find(state["image_encoder.neck.weight"].numpy().tobytes())
+    data[place] ^= 1  # the last digits of the first number
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"checksum of .* is wrong"):
+        read_checkpoint(path)
 
 
 def test_pickles_with_code(tmp_path):

@@ -1,4 +1,4 @@
-"""Fetching SAM's checkpoints and the real samples: once, verified, resumable, or with a manual way.
+"""Fetching SAM's checkpoints and the real samples: once, verified, resumable, or by hand.
 
 Everything lies in one cache folder, each file under its published name, and nothing gets there
 before its sha256 is right: a download grows in ``<name>.part`` and continues there after an
@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import json
-import logging
 import os
 import queue
 import shutil
 import threading
 import time
-from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
+from tlseg_lite.core.locks import locked
 from tlseg_lite.core.progress import bar
 
 CONNECT_SECONDS, ANSWER_SECONDS, READ_SECONDS = 5, 8, 30
 CONNECT_TRIES, TRANSFER_TRIES = 2, 5
+BUSY = 408, 429  # answers after which another try may help, as after any from 500 on
 CHUNK = 1 << 16  # bytes; an interruption loses at most one chunk
 PAUSE_SECONDS = 0.5  # before the second try; doubled before each further one
 
@@ -176,8 +177,9 @@ def fetch(url: str, remote: RemoteFile, folder: Path, *, marker: bool, progress:
         if path.is_file():
             raise ChecksumError(
                 f"{path} is not the published file (size {path.stat().st_size}) and TLSEG_OFFLINE "
-                f"is set. Replace it.\n{by_hand(url, remote, path)}",
-                f"the file {remote.name} in the cache is damaged",
+                "is set. If it is one of your own, keep it elsewhere and name it (weights=PATH); "
+                f"the published one belongs here.\n{by_hand(url, remote, path)}",
+                f"the file {remote.name} in the cache is not the published one",
             )
         raise OfflineError(
             f"{remote.name} is not in the cache and TLSEG_OFFLINE is set.\n"
@@ -185,16 +187,17 @@ def fetch(url: str, remote: RemoteFile, folder: Path, *, marker: bool, progress:
             "TLSEG_OFFLINE is set and the cache has none",
         )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(folder):
+        with locked(path, purpose="download"):
             if not _is_verified(path, remote, marker):  # another process may have fetched it
                 _download(url, remote, path, progress)
                 _is_verified(path, remote, marker)
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise DownloadError(
-            f"cannot write {path}: {error}. Free some space, or set TLSEG_CACHE to a folder that "
-            f"can be written.\n{by_hand(url, remote, path)}",
-            "the cache folder cannot be written",
+            f"cannot write {path}: {error.strerror or error}. "
+            + ("Free some space (what has come is kept), or set" if full else "Set")
+            + f" TLSEG_CACHE to a folder that can be written.\n{by_hand(url, remote, path)}",
+            "the disk is full" if full else "the cache folder cannot be written",
         ) from error
     return path
 
@@ -218,62 +221,28 @@ def _is_verified(path: Path, remote: RemoteFile, marker: bool = False) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """One download into `folder` at a time, where the system can lock files."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    with open(folder / ".lock", "w") as handle:
-        with contextlib.suppress(OSError):  # some network file systems cannot lock
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
 def _download(url: str, remote: RemoteFile, path: Path, progress: bool) -> None:
-    """Fetch with pooch, which compares the sha256 and only then moves the file to its name."""
-    import pooch
-
-    free = shutil.disk_usage(path.parent).free
-    if free < remote.size:
-        raise OSError(f"{remote.size} bytes needed, {free} bytes free")
-    registry = pooch.create(
-        path=path.parent,
-        base_url="",
-        registry={path.name: f"sha256:{remote.sha256}"},
-        urls={path.name: url},
-    )
+    """Fetch into ``<name>.part``, compare the sha256, and only then give the file its name."""
     part = path.with_name(path.name + ".part")
-    resumed = part.is_file() and part.stat().st_size > 0
-    downloader = ResumingDownloader(part, remote, path, progress)
-    with _quiet_pooch():
-        for last in (False, True) if resumed else (True,):
-            try:
-                registry.fetch(path.name, downloader=downloader)
-                return
-            except ValueError as error:  # pooch: the sha256 differs; its temporary file is gone
-                if last:
-                    raise ChecksumError(
-                        f"what {url} sent is not the published file (another sha256). Try again "
-                        f"later, or on another network.\n{by_hand(url, remote, path)}",
-                        "the server sent another file than the published one",
-                    ) from error
+    for resumed in (True, False) if _size(part) else (False,):
+        free = shutil.disk_usage(path.parent).free
+        if free < remote.size - _size(part):
+            raise OSError(errno.ENOSPC, f"{remote.size} bytes needed, {free} bytes free")
+        _complete(url, remote, part, path, progress)
+        if sha256_of(part) == remote.sha256:
+            os.replace(part, path)
+            return
+        part.unlink()  # where it began with an older part, that one may be at fault
+        if not resumed:
+            raise ChecksumError(
+                f"what {url} sent is not the published file (another sha256). Try again "
+                f"later, or on another network.\n{by_hand(url, remote, path)}",
+                "the server sent another file than the published one",
+            )
 
 
-@contextlib.contextmanager
-def _quiet_pooch() -> Iterator[None]:
-    """Without pooch's log lines, which would end up in a notebook's output."""
-    import pooch
-
-    logger = pooch.get_logger()
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
 
 
 def by_hand(url: str, remote: RemoteFile, path: Path) -> str:
@@ -296,9 +265,9 @@ def answer(url: str, headers: dict[str, str]):
     import requests
 
     came: queue.Queue = queue.Queue()
+    wait = (CONNECT_SECONDS, READ_SECONDS)
 
     def ask() -> None:
-        wait = (CONNECT_SECONDS, READ_SECONDS)
         try:
             came.put(requests.get(url, headers=headers, stream=True, timeout=wait))
         except requests.RequestException as error:
@@ -314,99 +283,73 @@ def answer(url: str, headers: dict[str, str]):
     return result
 
 
-class _Interrupted(Exception):
-    """A transfer ended early or the server had a temporary fault; another try may help."""
+def _complete(url: str, remote: RemoteFile, part: Path, path: Path, progress: bool) -> None:
+    """Let `part` grow to the size of `remote`: what has come is kept, the rest is asked for.
 
-
-class ResumingDownloader:
-    """A downloader for pooch that keeps what has come and asks the server for the rest.
-
-    The bytes grow in `part`. A server that ignores the range, or does not know it, makes the
-    download begin again. Connecting is tried `CONNECT_TRIES` times, a transfer that keeps
-    breaking off `TRANSFER_TRIES` times.
+    Connecting is tried `CONNECT_TRIES` times, a transfer that keeps breaking off
+    `TRANSFER_TRIES` times.
     """
+    import requests
 
-    def __init__(self, part: Path, remote: RemoteFile, path: Path, progress: bool):
-        self.part, self.remote, self.path, self.progress = part, remote, path, progress
+    pause, refused, broken = PAUSE_SECONDS, 0, 0
+    while (have := _size(part)) < remote.size:
+        try:
+            return _transfer(url, remote, part, progress)
+        except requests.RequestException as error:
+            cause = error
+        answered = cause.response
+        if answered is not None and answered.status_code < 500 and answered.status_code not in BUSY:
+            raise DownloadError(
+                f"the server answers {answered.status_code} {answered.reason} for {url}.\n"
+                f"{by_hand(url, remote, path)}",
+                f"the server answers {answered.status_code} for {remote.name}",
+            ) from cause
+        if isinstance(cause, requests.ConnectTimeout):
+            refused = CONNECT_TRIES  # long enough for a machine without a network
+        elif isinstance(cause, requests.ConnectionError) and _size(part) == have:
+            refused += 1
+        else:
+            broken += 1
+        if refused >= CONNECT_TRIES or broken >= TRANSFER_TRIES:
+            what = "cannot be reached" if refused >= CONNECT_TRIES else "breaks off"
+            host = url.split("/")[2]
+            raise DownloadError(
+                f"{host} {what} ({type(cause).__name__}: {cause}). Check the network and try "
+                f"again: {_size(part)} of {remote.size} bytes are kept.\n"
+                f"{by_hand(url, remote, path)}",
+                f"{host} {what}",
+            ) from cause
+        time.sleep(pause)
+        pause *= 2
 
-    def __call__(self, url: str, output_file, pooch, check_only: bool = False) -> None:
-        """Fetch `url` completely into `part`, then rename it to `output_file`."""
-        import requests
 
-        pause, refused, broken = PAUSE_SECONDS, 0, 0
-        while self._have() != self.remote.size:
-            before = self._have()
-            try:
-                self._transfer(url)
-                break
-            except (requests.RequestException, _Interrupted) as error:
-                cause = error
-            if isinstance(cause, requests.ConnectTimeout):
-                refused = CONNECT_TRIES  # long enough for a machine without a network
-            elif isinstance(cause, requests.ConnectionError) and self._have() == before:
-                refused += 1
-            else:
-                broken += 1
-            if refused >= CONNECT_TRIES or broken >= TRANSFER_TRIES:
-                what = "cannot be reached" if refused >= CONNECT_TRIES else "breaks off"
-                host = url.split("/")[2]
-                raise DownloadError(
-                    f"{host} {what} ({type(cause).__name__}: {cause}). Check the network and try "
-                    f"again: {self._have()} of {self.remote.size} bytes are kept.\n"
-                    f"{by_hand(url, self.remote, self.path)}",
-                    f"{host} {what}",
-                ) from cause
-            time.sleep(pause)
-            pause *= 2
-        os.replace(self.part, output_file)
+def _transfer(url: str, remote: RemoteFile, part: Path, progress: bool) -> None:
+    """One request: from where `part` ends if the server can, else from the beginning.
 
-    def _have(self) -> int:
-        return self.part.stat().st_size if self.part.is_file() else 0
+    Raises:
+        requests.RequestException: it has not become whole.
+    """
+    import requests
 
-    def _transfer(self, url: str) -> None:
-        """One request: from where `part` ends if the server can, else from the beginning."""
-        have = self._have()
-        if have > self.remote.size:
-            self.part.unlink()
+    have = _size(part)
+    headers = {"Accept-Encoding": "identity"}  # the sizes are those of the file itself
+    with answer(url, headers | ({"Range": f"bytes={have}-"} if have else {})) as response:
+        begins = response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        if response.status_code == 416 or (response.status_code == 206 and not begins):
+            part.unlink(missing_ok=True)
+            raise requests.exceptions.ContentDecodingError("the server sent another range")
+        response.raise_for_status()
+        if response.status_code == 200:
             have = 0
-        headers = {"Accept-Encoding": "identity"}  # the sizes are those of the file itself
-        if have:
-            headers["Range"] = f"bytes={have}-"
-        with answer(url, headers) as response:
-            status = response.status_code
-            if status == 416:  # the server's file ends before our part does
-                self.part.unlink()
-                raise _Interrupted("the server does not know the rest; beginning again")
-            if status in (408, 429) or status >= 500:
-                raise _Interrupted(f"the server answers {status} {response.reason}")
-            if status not in (200, 206):
-                raise DownloadError(
-                    f"the server answers {status} {response.reason} for {url}.\n"
-                    f"{by_hand(url, self.remote, self.path)}",
-                    f"the server answers {status} for {self.remote.name}",
-                )
-            expected = f"bytes {have}-"
-            if status == 206 and not response.headers.get("Content-Range", "").startswith(expected):
-                self.part.unlink(missing_ok=True)
-                raise _Interrupted("the server sent another range; beginning again")
-            self._store(response, have if status == 206 else 0)
-        if self._have() < self.remote.size:
-            raise _Interrupted(f"{self._have()} of {self.remote.size} bytes came")
-
-    def _store(self, response, have: int) -> None:
         with (
-            bar(
-                desc=self.remote.name,
-                total=self.remote.size,
-                initial=have,
-                unit="B",
-                unit_scale=True,
-                show=self.progress,
-            ) as shown,
-            open(self.part, "ab" if have else "wb") as file,
-        ):
+            bar(desc=remote.name, total=remote.size, initial=have, unit="B", unit_scale=True,
+                show=progress) as shown,
+            open(part, "ab" if have else "wb") as file,
+        ):  # fmt: skip
             for chunk in response.iter_content(CHUNK):
                 file.write(chunk)
                 shown.update(len(chunk))
-                if file.tell() > self.remote.size:
-                    break  # another file than the published one; the sha256 will say so
+                if file.tell() > remote.size:
+                    return  # another file than the published one; the sha256 will say so
+    if _size(part) < remote.size:
+        raise requests.exceptions.ChunkedEncodingError(f"{_size(part)} of {remote.size} bytes came")

@@ -46,7 +46,7 @@ def commit() -> str:
     def git(*arguments: str) -> str:
         return subprocess.run(
             ["git", *arguments],
-            cwd=Path(__file__).parent,
+            cwd=Path(__file__).parents[1],
             capture_output=True,
             text=True,
             check=True,
@@ -54,7 +54,7 @@ def commit() -> str:
         ).stdout.strip()
 
     try:
-        git("ls-files", "--error-unmatch", "sam.py")  # else it is some other repository around it
+        git("ls-files", "--error-unmatch", "__main__.py")  # else another repository
         return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno", ".") else "")
     except (OSError, subprocess.SubprocessError):
         return ""

@@ -45,6 +45,10 @@ PIXELS_PER_BATCH = 2**25
 the peak was twice that (measured with `sam_mini` on 1600 x 1600)."""
 
 
+MOST_POINTS = 1000
+"""Points of one prompt; all of them mean one object, and SAM was trained with up to eleven."""
+
+
 class Segmentation(NamedTuple):
     """What SAM answers to one prompt.
 
@@ -247,21 +251,11 @@ def automatic(sam: Sam, image: Tensor | np.ndarray, **settings: Any) -> list[dic
 
 def _check_optional_packages(settings: dict[str, Any]) -> None:
     """ModuleNotFoundError that names what to install for `settings`, if it is not there."""
-    needs = (
-        (
-            settings.get("min_mask_region_area", 0) > 0,
-            "min_mask_region_area",
-            "cv2",
-            "opencv-python-headless",
-        ),
-        (
-            settings.get("output_mode") == "coco_rle",
-            'output_mode="coco_rle"',
-            "pycocotools",
-            "pycocotools",
-        ),
-    )
-    for wanted, setting, module, package in needs:
+    area, mode = settings.get("min_mask_region_area", 0), settings.get("output_mode")
+    for wanted, setting, module, package in (
+        (area > 0, "min_mask_region_area", "cv2", "opencv-python-headless"),
+        (mode == "coco_rle", 'output_mode="coco_rle"', "pycocotools", "pycocotools"),
+    ):
         if wanted and find_spec(module) is None:
             raise ModuleNotFoundError(
                 f"{setting} needs the package {package}, which is not installed: "
@@ -345,7 +339,11 @@ def click_map(
         sam, image: as in `segment`.
         target: the known mask, (H, W) or (1, H, W).
         clicks: along the longer side of the image; the other side has them equally dense.
-        batch: clicks answered at once.
+        batch: clicks answered at once; fewer on a large image (`PIXELS_PER_BATCH`).
+
+    Raises:
+        ValueError: `target` has another size, `clicks` or `batch` is not positive.
+        NotEnoughMemory: the masks of one click do not fit.
     """
     embedded = image if isinstance(image, Embedded) else Embedded(sam, image)
     mask = _mask(target)
@@ -388,7 +386,7 @@ def every_click(
     Args:
         sam, image: as in `segment`.
         clicks: along the longer side of the image.
-        batch: clicks answered at once.
+        batch: clicks answered at once; fewer on a large image (`PIXELS_PER_BATCH`).
 
     Yields:
         the clicks (N, 2) as x, y in pixels; their masks bool (N, 3, H, W); the scores (N, 3).
@@ -400,8 +398,11 @@ def every_click(
     grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).view(-1, 2)  # x, y; row by row
     predictor = embedded.predictor
     coords = predictor.transform.apply_coords_torch(grid.float(), embedded.size)
+    height, width = embedded.size
+    batch = max(1, min(batch, PIXELS_PER_BATCH // (height * width)))
+    helps = "try a smaller batch, a smaller image, or a part of it"
     for points, part in zip(grid.split(batch), coords.split(batch), strict=True):
-        with torch.no_grad():
+        with torch.no_grad(), _memory_named(embedded.size, helps):
             masks, scores, _ = predictor.predict_torch(
                 part[:, None].to(predictor.device),
                 torch.ones(len(part), 1, dtype=torch.int, device=predictor.device),
@@ -444,6 +445,11 @@ def _points(points: Any, labels: Any, size: tuple[int, int]) -> tuple[Any, Any]:
         coords = coords[None]
     if coords.ndim != 2 or coords.shape[1] != 2 or len(coords) == 0:
         raise ValueError(f"points have shape {coords.shape}; expected (N, 2) with N of 1 or more")
+    if len(coords) > MOST_POINTS:
+        raise ValueError(
+            f"{len(coords)} points are one prompt for one object; expected at most {MOST_POINTS}. "
+            "For many single clicks call segment for each, with one Embedded image"
+        )
     height, width = size
     outside = ~((coords >= 0) & (coords <= [width - 1, height - 1])).all(1)
     if outside.any():

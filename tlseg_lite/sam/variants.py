@@ -12,6 +12,7 @@ import pickle
 import re
 import tarfile
 import warnings
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -256,6 +257,11 @@ def _load(path: Path) -> object:
             f"{path} is a tar file, as PyTorch wrote them before version 0.4; they could run code "
             f"when loaded, so it was not loaded. {_SAFE}"
         )
+    if zipfile.is_zipfile(path):  # PyTorch itself does not compare the checksums
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on old pickle protocols: an error follows anyway
         return torch.load(path, map_location="cpu", weights_only=True)
