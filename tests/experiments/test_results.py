@@ -21,7 +21,10 @@ def test_two_processes_do_not_share_a_file(tmp_path):
         pass
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0")), max_size=4),
     st.integers(0, 200),

@@ -114,6 +114,20 @@ def test_one_flipped_bit_in_the_weights_is_seen(tmp_path):
         read_checkpoint(path)
 
 
+def test_a_file_saved_without_checksums_loads(tmp_path):
+    turn = getattr(torch.serialization, "set_crc32_options", None)
+    if turn is None:
+        pytest.skip("this PyTorch always writes them")
+    state, path = Tiny().state_dict(), tmp_path / "weights.pth"
+    turn(False)
+    try:
+        torch.save(state, path)
+    finally:
+        turn(True)
+    read = read_checkpoint(path)
+    assert all(torch.equal(read[key], value) for key, value in state.items())
+
+
 def test_pickles_with_code(tmp_path):
     """A call hidden in every place of a checkpoint, in every format that torch.load reads."""
     target, path = tmp_path / "it-ran", tmp_path / "weights.pth"

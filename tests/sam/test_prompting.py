@@ -88,6 +88,15 @@ def test_click_map_is_many_single_clicks(sam, picture, square):
     assert (clicks.best >= clicks.own).all()
 
 
+def test_clicks_batch_by_the_area(sam, picture, monkeypatch):
+    embedded = zero_shot.Embedded(sam, picture)
+    monkeypatch.setattr(zero_shot, "PIXELS_PER_BATCH", 3 * 90 * 140 + 1)
+    parts = [len(points) for points, *_ in zero_shot.every_click(sam, embedded, clicks=4)]
+    assert parts == [3, 3, 3, 3]  # 4 x 3 clicks
+    monkeypatch.setattr(zero_shot, "PIXELS_PER_BATCH", 1)
+    assert len(list(zero_shot.every_click(sam, embedded, clicks=2))) == 2
+
+
 def test_automatic_masks(sam, picture, square):
     records = zero_shot.automatic(
         sam, picture, points_per_side=4, pred_iou_thresh=-9.0, stability_score_thresh=0.0
@@ -246,6 +255,7 @@ def test_inner_point_is_deepest():
         ({"points": [None, 1]}, "no numbers|not finite"),
         ({"points": torch.zeros(0, 2)}, "N of 1 or more"),
         ({"points": []}, "N of 1 or more"),
+        ({"points": np.ones((1001, 2))}, r"1001 points are one prompt.*at most 1000"),
         ({"points": [1, 2, 3]}, r"expected \(N, 2\)"),
         ({"points": (3, 3), "labels": [1, 0]}, "one 1"),
         ({"points": (3, 3), "labels": [2]}, "one 1"),
