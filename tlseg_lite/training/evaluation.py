@@ -122,8 +122,9 @@ class _Fitted(Dataset):
         sample = self.dataset[index]
         image = check_image(sample["image"], sample["id"])
         about = {key: value for key, value in sample.items() if key != "image"}
-        if "mask" in about:
-            about["mask"] = as_mask(f"{sample['id']}: mask", about["mask"])
+        for key in ("mask", "valid"):
+            if key in about:
+                about[key] = as_mask(f"{sample['id']}: {key}", about[key])
         about["native_size"] = tuple(image.shape[-2:])
         seen = (_seen(image, *view) for view in _VIEWS[: self.views])
         return about, torch.stack([fit_image(view, self.size) for view in seen])
@@ -201,7 +202,9 @@ def _not_finite(model: torch.nn.Module, ids: list[str]) -> str:
 
 
 def _counted(sample: dict[str, Any], logits: torch.Tensor) -> ConfusionMatrix:
-    return confusion(logits > 0, sample["mask"].to(logits.device, non_blocking=True))
+    truth = (sample[key] for key in ("mask", "valid") if key in sample)
+    on_device = (field.to(logits.device, non_blocking=True) for field in truth)
+    return confusion(logits > 0, *on_device)
 
 
 @torch.no_grad()
