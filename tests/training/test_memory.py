@@ -54,8 +54,8 @@ def sam():
     return tl.load_sam("sam_mini", None, image_size=64)
 
 
-def train(model, folder, recipe=RECIPE, n=7):
-    return tl.fit(model, Blobs(n), Blobs(3, "val"), recipe, folder, progress=False)
+def train(model, folder, recipe=RECIPE, n=7, **options):
+    return tl.fit(model, Blobs(n), Blobs(3, "val"), recipe, folder, progress=False, **options)
 
 
 def weights(model):
@@ -136,7 +136,7 @@ def test_what_was_found_is_kept_for_the_next_call(sam, tmp_path, capsys):
     train(model, tmp_path, replace(RECIPE, epochs=1))
     assert "going on with 2" in capsys.readouterr().out
     again = Limited(sam, tl.ATLConfig())
-    run = train(again, tmp_path)
+    run = train(again, tmp_path, extend=True)
     assert "out of memory" not in capsys.readouterr().out
     assert list(run.history["micro_batch"]) == [2, 2]
 

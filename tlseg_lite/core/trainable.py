@@ -46,6 +46,9 @@ class Trainable(nn.Module):
 
     Attributes:
         image_size: S, the side of the square images in pixels.
+        run: the identity of the training that made the weights (`tlseg_lite.training.identity`):
+            recipe, and the ids of the images that it learned from; None for an untrained model and
+            for files of version 0.1. It is saved and loaded with the model.
         kind: the model's name in saved files: that of the class below `Trainable`; classes that
             derive from it share it.
     """
@@ -59,6 +62,7 @@ class Trainable(nn.Module):
     def __init__(self, image_size: int):
         super().__init__()
         self.image_size = image_size
+        self.run: dict[str, Any] | None = None
 
     def check_images(self, images: torch.Tensor) -> None:
         """ValueError unless `images` are (B, 3, S, S)."""
@@ -95,7 +99,8 @@ class Trainable(nn.Module):
 
     def save(self, path: str | Path) -> None:
         """Write `trained_state` and `description` as one safetensors file, atomically."""
-        write_tensors(path, self.trained_state(), self.description())
+        about = self.description() | ({} if self.run is None else {"run": self.run})
+        write_tensors(path, self.trained_state(), about)
 
     @classmethod
     def load_tensors(cls, path: str | Path) -> dict[str, torch.Tensor]:
@@ -116,8 +121,10 @@ class Trainable(nn.Module):
             CheckpointError: not a file of `save`, damaged, or of another class.
         """
         tensors, about = read_tensors(path, expected=cls.kind)
+        run = about.pop("run", None)
         model = cls.from_description(about, path, **given)
         model.load_trained_state(tensors, path)
+        model.run = run
         return model.eval()
 
 

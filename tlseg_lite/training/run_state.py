@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ import torch
 
 from tlseg_lite.core.errors import CheckpointError
 from tlseg_lite.core.files import write_atomically
+from tlseg_lite.core.progress import say
+from tlseg_lite.training.identity import differences, of_an_old_state
 from tlseg_lite.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -57,21 +60,27 @@ class RunState:
         optimiser: torch.optim.Optimizer,
         recipe: Recipe,
         accelerator: Accelerator,
+        identity: dict[str, Any],
     ):
         self.out, self.model, self.optimiser, self.recipe = out, model, optimiser, recipe
-        self.accelerator = accelerator
+        self.accelerator, self.identity = accelerator, identity
         self.rows: list[dict[str, Any]] = []
         self.micro_batch: int | None = None
         self.path, self.previous = out / "state.pt", out / "previous.pt"
 
-    def restore(self, resume: bool) -> int:
+    def restore(self, resume: bool, extend: bool = False) -> int:
         """Load the state if there is one, or remove it; the number of finished epochs.
+
+        Args:
+            resume: False: remove it.
+            extend: the run may have been planned for fewer epochs.
 
         Raises:
             CheckpointError: the state cannot be read; the one of the epoch before is named.
-            ValueError: it belongs to a run with other settings.
+            ValueError: it belongs to another run; says what differs.
         """
-        saved = self._on_all(lambda: self._found(resume))
+        saved = self._on_all(lambda: self._found(resume, extend))
+        self.model.run = self.identity  # goes into every file of the model
         if saved is None:
             self._share(self.model.trained_state())  # the same start everywhere
             return 0
@@ -82,7 +91,7 @@ class RunState:
         self.rows, self.micro_batch = saved["rows"], saved.get("micro_batch")
         return len(self.rows)
 
-    def _found(self, resume: bool) -> dict[str, Any] | None:
+    def _found(self, resume: bool, extend: bool) -> dict[str, Any] | None:
         for left_over in self.out.glob(".*.part"):  # of a kill while a file was written
             left_over.unlink(missing_ok=True)
         if not resume:
@@ -96,32 +105,49 @@ class RunState:
             saved = _read(path)
         except _UNREADABLE as error:
             raise CheckpointError(self._unreadable(path, error)) from error
-        wanted, about = _plain(self._about()), saved["about"]
-        if differing := sorted(k for k in wanted if about.get(k) != wanted[k]):
-            told = ", ".join(f"{k} was {about.get(k)!r}, now {wanted[k]!r}" for k in differing)
-            raise ValueError(
-                f"{self.out} holds a run with other settings ({told}); "
-                "choose another folder, or resume=False to replace it"
-            )
+        self._check(saved, extend)
         return saved
 
+    def _check(self, saved: dict[str, Any], extend: bool) -> None:
+        """ValueError if the state is that of another run than `identity`."""
+        before, now = saved.get("identity"), self.identity
+        planned = now["recipe"]["epochs"]
+        if before is None:
+            before = of_an_old_state(saved["about"], max(planned, len(saved["rows"])))
+            warnings.warn(
+                f"{self.out} holds a run of version 0.1, which did not note its images: whether "
+                "they are the ones of now cannot be compared",
+                stacklevel=5,
+            )
+        epochs = before["recipe"]["epochs"]
+        if extend and planned > epochs:
+            say(
+                f"{self.out}: planned for {epochs} epochs, {len(saved['rows'])} of them done; now "
+                f"{planned}. The cosine of the learning rate is stretched over {planned} epochs, "
+                "so the epochs to come have higher rates than they would have had, and the result "
+                f"is not that of {planned} epochs from the start"
+            )
+            before = {**before, "recipe": {**before["recipe"], "epochs": planned}}
+        if differing := differences(before, now):
+            longer = planned > epochs and len(differing) == 1
+            remedy = ", or extend=True (--extend) to train this one for longer" if longer else ""
+            raise ValueError(
+                f"{self.out} holds another run ({'; '.join(differing)}). Choose another folder, "
+                f"or resume=False (--restart) to replace it{remedy}"
+            )
+
     def _unreadable(self, path: Path, error: Exception) -> str:
-        remedy = "delete it to start anew"
+        remedy = "resume=False (--restart) starts anew and replaces it"
         if path == self.path:
             try:
                 finished = len(_read(self.previous)["rows"])
-                remedy = f"delete it to go on after epoch {finished} with {self.previous}"
+                remedy = f"move it away to go on after epoch {finished} with {self.previous}"
             except _UNREADABLE:
                 pass  # there is none: the run is in its first epochs
         return (
-            f"{path} cannot be read ({type(error).__name__}); {remedy}, "
-            f"or use resume=False to replace the run, or the model in {self.out}/best.safetensors"
+            f"{path} cannot be read ({type(error).__name__}); {remedy}. The best model so far is "
+            f"{self.out}/best.safetensors"
         )
-
-    def _about(self) -> dict[str, Any]:
-        recipe = self.recipe.as_dict()
-        del recipe["epochs"]  # may change without making it another run
-        return {**recipe, **self.model.description()}
 
     def finish_epoch(self, row: dict[str, Any]) -> None:
         """Record an epoch; write the best model first, then the state, then the curve.
@@ -148,7 +174,7 @@ class RunState:
         """Write the state; when it is whole, keep the former one as the previous one."""
         scaler = self.accelerator.scaler
         state = {
-            "about": _plain(self._about()),
+            "identity": self.identity,
             "rows": self.rows,
             "micro_batch": self.micro_batch,
             "model": self.model.trained_state(),
@@ -223,13 +249,8 @@ _UNREADABLE = (
 
 def _read(path: Path) -> dict[str, Any]:
     saved = torch.load(path, map_location="cpu", weights_only=True)
-    for key in ("about", "rows", "model", "optimiser", "scaler"):
+    for key in ("rows", "model", "optimiser", "scaler"):
         saved[key]
+    if "identity" not in saved:
+        saved["about"]  # version 0.1
     return saved
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as lists, all the way down, as they come back from a file."""
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
