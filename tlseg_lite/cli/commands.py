@@ -1,31 +1,76 @@
-"""The command ``tlseg-lite``: train, evaluate, ablate, synthesize, pretrain, fetch, course."""
+"""The command ``tlseg-lite``, and its smaller commands."""
 
 from __future__ import annotations
 
 import argparse
-import json
+import shlex
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from tlseg_lite.cli.train import dataset_from, recipe_from, train
-
-SOURCES = ("bijie-samples", "landslide4sense-samples", "synthetic", "bijie", "landslide4sense")
+from tlseg_lite.cli import check, evaluate, predict, train
+from tlseg_lite.cli.options import positive, recipe_from, whole
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status: 0 done, 1 failed, 2 bad usage (argparse's own)."""
-    parser = build_parser()
-    options = parser.parse_args(arguments)
+    """Run the command.
+
+    Returns:
+        the exit status: 0 done; 1 failed, or problems found (`check`); 130 after Ctrl-C; 143 after
+        SIGTERM. Bad usage exits with 2 (argparse's own).
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):  # a terminal without the letters of a path
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    options = None
     try:
-        return options.action(options, parser) or 0
-    except KeyboardInterrupt:
-        print("tlseg-lite: interrupted; run the same command again to go on", file=sys.stderr)
-        return 130
+        with _stopped_by_sigterm():
+            parser = build_parser()
+            options = parser.parse_args(arguments)
+            return options.action(options, parser) or 0
+    except KeyboardInterrupt as stop:
+        print(f"tlseg-lite: {_interrupted(options, arguments)}", file=sys.stderr)
+        return 143 if isinstance(stop, _Terminated) else 130
     except (ValueError, OSError, RuntimeError, ArithmeticError, ImportError) as error:
         # ours, each with a remedy in its text; anything else is a bug and keeps its traceback
         print(f"tlseg-lite: error: {error}", file=sys.stderr)
         return 1
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came; whatever is tidied up after Ctrl-C is tidied up."""
+
+
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """SIGTERM raises `_Terminated` inside."""
+    if threading.current_thread() is not threading.main_thread():  # only it may set handlers
+        yield
+        return
+
+    def stop(number, frame):
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
+def _interrupted(options: argparse.Namespace | None, arguments: Sequence[str]) -> str:
+    if not getattr(options, "goes_on", False):
+        return f"interrupted. To run it again:\n  {shlex.join(['tlseg-lite', *arguments])}"
+    if getattr(options, "restart", False):  # what has been done since is to be kept
+        arguments = [a for a in arguments if not (len(a) > 4 and "--restart".startswith(a))]
+    return (
+        "interrupted; what was finished is saved. To go on:\n"
+        f"  {shlex.join(['tlseg-lite', *arguments])}"
+    )
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -34,8 +79,8 @@ def build_parser() -> argparse.ArgumentParser:
         prog="tlseg-lite", description="Adapt the Segment Anything Model to landslides."
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    _add_train(commands)
-    _add_evaluate(commands)
+    for each in (check, train, evaluate, predict):
+        each.add_parser(commands)
     _add_ablate(commands)
     _add_synthesize(commands)
     _add_pretrain(commands)
@@ -44,101 +89,12 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _whole(least: int):
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-        if value < least:
-            raise argparse.ArgumentTypeError(f"{value} is less than {least}")
-        return value
-
-    return parse
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
-
-
-def _add_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", required=True, choices=SOURCES, help="where the images are from")
-    parser.add_argument("--root", type=Path, help="folder of the full bijie or landslide4sense")
-    parser.add_argument(
-        "--n", type=_whole(3), default=60, help="number of synthetic scenes (default %(default)s)"
-    )
-
-
-def _add_train(commands) -> None:
-    from tlseg_lite.training.recipe import CACHES, KEPT, PRECISIONS, RECIPES
-
-    p = commands.add_parser("train", help="train a model and report it on held-out images")
-    _add_data(p)
-    p.add_argument("--recipe", choices=RECIPES, default="for_this_machine")
-    p.add_argument(
-        "--model", help="a design of the papers or a baseline (default TransLandSeg, or --start's)"
-    )
-    p.add_argument("--sam", help="SAM variant instead of the recipe's")
-    p.add_argument("--weights", help="the SAM's weights file, or 'random'")
-    p.add_argument("--start", type=Path, help="a best.safetensors to go on from, as another run's")
-    p.add_argument(
-        "--average-with",
-        type=Path,
-        metavar="MODEL",
-        help="another best.safetensors from the same start (same --seed): the test is of the "
-        "averaged weights (a model soup), kept in averaged.safetensors",
-    )
-    p.add_argument("--epochs", type=_whole(1))
-    p.add_argument("--batch-size", type=_whole(1))
-    p.add_argument("--learning-rate", type=_positive)
-    p.add_argument("--precision", choices=PRECISIONS)
-    p.add_argument("--keep", choices=KEPT, help="weights of the best epoch on validation, or last")
-    p.add_argument("--workers", type=_whole(0), help="processes that read images")
-    p.add_argument("--micro-batch", type=_whole(0), help="images at once; 0: as many as fit")
-    p.add_argument("--cache", choices=CACHES, help="where decoded images are kept")
-    p.add_argument(
-        "--checkpointing",
-        action="store_const",
-        const=True,
-        help="far less memory, half as much time again",
-    )
-    p.add_argument("--compile", action="store_const", const=True, help="use torch.compile")
-    p.add_argument("--seed", type=_whole(0), default=0)
-    p.add_argument(
-        "--out", type=Path, required=True, help="folder of the run; goes on if there is one"
-    )
-    p.add_argument("--restart", action="store_true", help="replace a run in --out")
-    p.add_argument("--quiet", action="store_true", help="no progress bar")
-    p.set_defaults(action=train)
-
-
-def _add_evaluate(commands) -> None:
-    p = commands.add_parser("evaluate", help="scores of a saved model")
-    p.add_argument("model", type=Path, help="a best.safetensors")
-    _add_data(p)
-    p.add_argument(
-        "--part",
-        choices=("all", "train", "validation", "test"),
-        default="test",
-        help="of the split that train makes with the same --seed (default %(default)s)",
-    )
-    p.add_argument("--seed", type=_whole(0), default=0)
-    p.add_argument("--json", action="store_true", help="print JSON")
-    p.set_defaults(action=evaluate)
-
-
 def _add_ablate(commands) -> None:
     from tlseg_lite.training.recipe import RECIPES
 
     p = commands.add_parser("ablate", help="a grid of designs and seeds, resumable")
     p.add_argument("--designs", nargs="+", default=["table4"], help="names or groups of designs")
-    p.add_argument("--seeds", type=_whole(1), default=5, help="number of seeds (default 5)")
+    p.add_argument("--seeds", type=whole(1), default=5, help="number of seeds (default 5)")
     p.add_argument(
         "--data",
         nargs="+",
@@ -146,20 +102,20 @@ def _add_ablate(commands) -> None:
         choices=("synthetic", "synthetic-landslide4sense", "bijie", "landslide4sense", "real"),
         help="synthetic scenes, or real samples in five folds (real: both sets)",
     )
-    p.add_argument("--minutes", type=_positive, help="start no further run after this time")
+    p.add_argument("--minutes", type=positive, help="start no further run after this time")
     p.add_argument("--recipe", choices=RECIPES, default="laptop")
-    p.add_argument("--epochs", type=_whole(1))
+    p.add_argument("--epochs", type=whole(1))
     p.add_argument("--out", type=Path, required=True, help="CSV file; finished rows are kept")
-    p.set_defaults(action=ablate)
+    p.set_defaults(action=ablate, goes_on=True)
 
 
 def _add_synthesize(commands) -> None:
     p = commands.add_parser("synthesize", help="write synthetic landslides to disk")
     p.add_argument("out", type=Path, metavar="OUT", help="a new or empty folder")
     p.add_argument("--style", choices=("bijie", "landslide4sense"), default="bijie")
-    p.add_argument("--n", type=_whole(1), default=100)
-    p.add_argument("--size", type=_whole(16), help="side in pixels (256; 128 for landslide4sense)")
-    p.add_argument("--seed", type=_whole(0), default=0)
+    p.add_argument("--n", type=whole(1), default=100)
+    p.add_argument("--size", type=whole(16), help="side in pixels (256; 128 for landslide4sense)")
+    p.add_argument("--seed", type=whole(0), default=0)
     p.set_defaults(action=synthesize)
 
 
@@ -168,15 +124,15 @@ def _add_pretrain(commands) -> None:
     p.add_argument(
         "--out", type=Path, required=True, help="folder of the run; goes on if there is one"
     )
-    p.add_argument("--minutes", type=_positive, required=True, help="how long to train")
+    p.add_argument("--minutes", type=positive, required=True, help="how long to train")
     p.add_argument(
         "--start", type=Path, help="weights to begin with instead of random ones; 'shipped': ours"
     )
     p.add_argument(
-        "--processes", type=_whole(1), default=1, help="side by side on a CPU, a core each"
+        "--processes", type=whole(1), default=1, help="side by side on a CPU, a core each"
     )
-    p.add_argument("--seed", type=_whole(0), help="of weights and pictures")
-    p.set_defaults(action=pretrain)
+    p.add_argument("--seed", type=whole(0), help="of weights and pictures")
+    p.set_defaults(action=pretrain, goes_on=True)
 
 
 def _add_fetch(commands) -> None:
@@ -190,23 +146,6 @@ def _add_course(commands) -> None:
     p.add_argument("out", type=Path, metavar="OUT", help="a new or empty folder")
     p.add_argument("--notebooks", type=Path, help="their folder (default: the checkout's own)")
     p.set_defaults(action=course)
-
-
-def evaluate(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    """Scores of a saved model on a part of the data."""
-    import tlseg_lite as tl
-    from tlseg_lite.adapters.translandseg import load_model
-
-    model = load_model(options.model)
-    dataset = dataset_from(options, parser, model.image_size)
-    if options.part != "all":
-        parts = tl.data.split(dataset, (0.7, 0.15, 0.15), seed=options.seed)
-        dataset = parts[("train", "validation", "test").index(options.part)]
-    scores = tl.evaluate(model, dataset)
-    if options.json:
-        print(json.dumps({"data": dataset.source, "scores": scores.as_dict()}, indent=1))
-    else:
-        print(f"{dataset.source}, {len(dataset)} images:\n{scores}")
 
 
 def ablate(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:

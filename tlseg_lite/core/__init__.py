@@ -14,7 +14,7 @@ __getattr__, __dir__, __all__ = lazy(
         "checks": "check_image",
         "downloads": "cache_dir fetch_checkpoint fetch_samples",
         "errors": "DataError MissingDataError CheckpointError",
-        "files": "write_atomically write_tensors read_tensors",
+        "files": "read_description read_tensors write_atomically write_tensors",
         "progress": "bar say",
         "provenance": "provenance",
         "seeding": "derived_seed seeded",

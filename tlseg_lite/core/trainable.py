@@ -30,7 +30,7 @@ import torch
 from torch import nn
 
 from tlseg_lite.core.errors import CheckpointError
-from tlseg_lite.core.files import misfits, read_tensors, write_tensors
+from tlseg_lite.core.files import misfits, read_description, read_tensors, write_tensors
 
 _HOME = {
     "TransLandSeg": "tlseg_lite.adapters.translandseg",
@@ -47,8 +47,8 @@ class Trainable(nn.Module):
     Attributes:
         image_size: S, the side of the square images in pixels.
         run: the identity of the training that made the weights (`tlseg_lite.training.identity`):
-            recipe, and the ids of the images that it learned from; None for an untrained model and
-            for files of version 0.1. It is saved and loaded with the model.
+            recipe, and the ids of the images that it learned from; None for an untrained model,
+            empty from files that do not say, as those of version 0.1. Saved with the model.
         kind: the model's name in saved files: that of the class below `Trainable`; classes that
             derive from it share it.
     """
@@ -121,7 +121,7 @@ class Trainable(nn.Module):
             CheckpointError: not a file of `save`, damaged, or of another class.
         """
         tensors, about = read_tensors(path, expected=cls.kind)
-        run = about.pop("run", None)
+        run = about.pop("run", {})
         model = cls.from_description(about, path, **given)
         model.load_trained_state(tensors, path)
         model.run = run
@@ -149,7 +149,7 @@ def load_model(path: str | Path, sam: nn.Module | None = None) -> Trainable:
         FileNotFoundError: no such file, or the backbone's own weights file is gone.
         CheckpointError: not a file of `save`, damaged, or of a class that is not known here.
     """
-    kind = read_tensors(path)[1]["model"]
+    kind = read_description(path)["model"]
     if kind in _HOME:
         import_module(_HOME[kind])
     found = [cls for cls in _descendants(Trainable) if cls.kind == kind]

@@ -7,12 +7,13 @@ and in every saved model, so that whoever scores it later knows which images it 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch.utils.data import Dataset
 
+from tlseg_lite.core.errors import MissingDataError, listing
 from tlseg_lite.training.recipe import Recipe
 
 PARTS = ("train", "val", "test")
@@ -27,16 +28,15 @@ def images_of(dataset: Dataset | None) -> dict[str, Any] | None:
 
     Args:
         dataset: with ``ids``; without them its images are counted only. None: not known.
+
+    Raises:
+        MissingDataError: files that are not there, or are empty; names them.
     """
     if dataset is None:
         return None
     ids = [str(key) for key in getattr(dataset, "ids", ())]
     digest = hashlib.sha256("\n".join(ids).encode())
-    files = getattr(dataset, "files", None)
-    if callable(files):
-        for index in range(len(dataset)):
-            sizes = [Path(file).stat().st_size for file in files(index)]
-            digest.update(repr(sizes).encode())
+    digest.update(_sizes(dataset).encode())
     first = dataset[0] if len(dataset) else {}
     for name in ("image", "mask"):
         if name in first:
@@ -49,12 +49,48 @@ def images_of(dataset: Dataset | None) -> dict[str, Any] | None:
     }
 
 
+def _sizes(dataset: Dataset) -> str:
+    """The sizes of each image's files; "" where the dataset names none."""
+    files = getattr(dataset, "files", None)
+    if not callable(files):
+        return ""
+    text, bad = "", []
+    for index in range(len(dataset)):
+        sizes = []
+        for path in map(Path, files(index)):
+            sizes.append(path.stat().st_size if path.is_file() else 0)
+            if not sizes[-1]:
+                bad.append(f"{path} {'is empty' if path.exists() else 'is not there'}")
+        text += repr(sizes)
+    if bad:
+        raise MissingDataError(
+            f"{len(bad)} files of {getattr(dataset, 'source', 'the images')} cannot be used: "
+            f"{listing(bad)}. Put them back; `tlseg-lite check` reads all files"
+        )
+    return text
+
+
 def identity(
     recipe: Recipe, model: Any, train: Dataset, val: Dataset, test: Dataset | None
 ) -> dict[str, Any]:
-    """Recipe, model (with its backbone's fingerprint) and images of a run, as plain values."""
+    """What a run is, as plain values.
+
+    ``recipe``; ``model``, with its backbone's fingerprint; ``images`` by part; and ``before``, the
+    identity of the run whose weights the model has at the start: None for an untrained model, empty
+    where it is not known.
+    """
     parts = dict(zip(PARTS, map(images_of, (train, val, test)), strict=True))
-    return plain({"recipe": recipe.as_dict(), "model": model.description(), "images": parts})
+    before = getattr(model, "run", None)
+    about = {"recipe": recipe.as_dict(), "model": model.description()}
+    return plain({**about, "images": parts, "before": before})
+
+
+def joined(run: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The identity of the average of two models: that of the first, with all others before it."""
+    run, before = run or {}, None
+    for each in reversed([*_runs(other or {}), *_runs(run.get("before"))]):
+        before = {**each, "before": before}
+    return {**run, "before": before}
 
 
 def of_an_old_state(about: Mapping[str, Any], epochs: int) -> dict[str, Any]:
@@ -78,7 +114,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """
     found = []
     for what in ("recipe", "model"):
-        a, b = (_without_places(side[what]) for side in (before, now))
+        a, b = (_without_places(side.get(what, {})) for side in (before, now))
         found += [
             f"{name} was {a.get(name)!r}, now {b.get(name)!r}"
             for name in sorted(a.keys() | b.keys())
@@ -88,14 +124,29 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         a, b = (side.get("images", {}).get(part) for side in (before, now))
         if a and b and a["digest"] != b["digest"]:
             found.append(_other_images(_WORDS[part], a, b))
+    if "before" in before and _other_start(before["before"], now.get("before")):
+        words = ("an untrained model", "the model of another run")
+        was, given = (words[side.get("before") is not None] for side in (before, now))
+        found.append(f"it began with {was}, now {given} is given")
     return found
 
 
+def same_run(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Whether two identities differ in nothing but the number of epochs."""
+    epochs = a.get("recipe", {}).get("epochs")
+    return not differences(a, {**b, "recipe": {**b.get("recipe", {}), "epochs": epochs}})
+
+
+def _other_start(was: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> bool:
+    if not was or not now:
+        return was != now
+    return bool(differences(was, now))
+
+
 def _other_images(part: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    gone, new = (
-        [key for key in one["ids"] if key not in set(other["ids"])]
-        for one, other in ((before, now), (now, before))
-    )
+    here, there = set(now["ids"]), set(before["ids"])
+    gone = [key for key in before["ids"] if key not in here]
+    new = [key for key in now["ids"] if key not in there]
     text = f"{part} images: {before['number']} before, {now['number']} now"
     if gone or new:
         return f"{text} ({len(gone)} gone{_some(gone)}, {len(new)} new{_some(new)})"
@@ -116,14 +167,29 @@ def _without_places(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def seen(run: Mapping[str, Any] | None, ids: Iterable[str]) -> dict[str, list[str]]:
-    """Of `ids`, those that a model was trained on and those that chose its epoch, by part."""
-    images = (run or {}).get("images", {})
-    ids = list(ids)
-    return {
-        part: [key for key in ids if key in set(images[part]["ids"])]
-        for part in ("train", "val")
-        if images.get(part)
-    }
+    """Of `ids`, those that a model was trained on and those that chose its epoch, by part.
+
+    In its own run and in those before it. Names are compared, and nothing else.
+    """
+    ids, found = list(ids), {}
+    for each in _runs(run):
+        for part in ("train", "val"):
+            known = (each.get("images", {}).get(part) or {}).get("ids", ())
+            found[part] = found.get(part, set()) | set(known)
+    return {part: [key for key in ids if key in known] for part, known in found.items()}
+
+
+def images_known(run: Mapping[str, Any] | None) -> bool:
+    """Whether each run that led to a model names the images that it learned from."""
+    return run is not None and all(
+        (each.get("images", {}).get("train") or {}).get("ids") for each in _runs(run)
+    )
+
+
+def _runs(run: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
+    while run is not None:
+        yield run
+        run = run.get("before")
 
 
 def plain(value: Any) -> Any:

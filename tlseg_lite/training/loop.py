@@ -11,14 +11,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import Dataset
 
-from tlseg_lite.core.files import hold
 from tlseg_lite.core.progress import bar
 from tlseg_lite.core.seeding import derived_seed
 from tlseg_lite.core.trainable import check_trainable
@@ -104,7 +102,7 @@ def fit(
     model.to(accelerator.device)
     optimiser = accelerator.prepare(optimiser_for(model, recipe))
     state = RunState(out, model, optimiser, recipe, accelerator, about)
-    with hold(out) if accelerator.is_main_process else nullcontext():
+    with state.held():
         start = state.restore(resume, extend)
         step = TrainingStep(model, optimiser, recipe, accelerator, state.micro_batch)
         shown = bar(

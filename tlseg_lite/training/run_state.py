@@ -10,6 +10,8 @@ import io
 import os
 import pickle
 import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tlseg_lite.core.errors import CheckpointError
-from tlseg_lite.core.files import write_atomically
+from tlseg_lite.core.files import hold, read_description, write_atomically
 from tlseg_lite.core.progress import say
-from tlseg_lite.training.identity import differences, of_an_old_state
+from tlseg_lite.training.identity import differences, of_an_old_state, same_run
 from tlseg_lite.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -68,6 +70,13 @@ class RunState:
         self.micro_batch: int | None = None
         self.path, self.previous = out / "state.pt", out / "previous.pt"
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes out of the folder; RuntimeError if one is in it."""
+        with ExitStack() as stack:
+            self._on_all(lambda: stack.enter_context(hold(self.out)))
+            yield
+
     def restore(self, resume: bool, extend: bool = False) -> int:
         """Load the state if there is one, or remove it; the number of finished epochs.
 
@@ -79,7 +88,7 @@ class RunState:
             CheckpointError: the state cannot be read; the one of the epoch before is named.
             ValueError: it belongs to another run; says what differs.
         """
-        saved = self._on_all(lambda: self._found(resume, extend))
+        saved, self.identity = self._on_all(lambda: (self._found(resume, extend), self.identity))
         self.model.run = self.identity  # goes into every file of the model
         if saved is None:
             self._share(self.model.trained_state())  # the same start everywhere
@@ -119,6 +128,10 @@ class RunState:
                 "they are the ones of now cannot be compared",
                 stacklevel=5,
             )
+            now["before"] = {}  # what it has learned from so far is not known
+        elif now["before"] and same_run(now["before"], before):  # this run has left its model so
+            now["before"] = before.get("before")
+        now["images"]["test"] = now["images"]["test"] or before["images"].get("test")
         epochs = before["recipe"]["epochs"]
         if extend and planned > epochs:
             say(
@@ -137,16 +150,20 @@ class RunState:
             )
 
     def _unreadable(self, path: Path, error: Exception) -> str:
-        remedy = "resume=False (--restart) starts anew and replaces it"
+        remedy = "to start anew"
         if path == self.path:
             try:
                 finished = len(_read(self.previous)["rows"])
-                remedy = f"move it away to go on after epoch {finished} with {self.previous}"
+                remedy = f"to go on after epoch {finished} with {self.previous}"
             except _UNREADABLE:
                 pass  # there is none: the run is in its first epochs
+        best = self.out / "best.safetensors"
+        kept = f". The kept model so far is {best}" if best.is_file() else ""
+        if isinstance(error, OSError):
+            return f"{path} cannot be read: {error.strerror or error}. Make it readable{kept}"
         return (
-            f"{path} cannot be read ({type(error).__name__}); {remedy}. The best model so far is "
-            f"{self.out}/best.safetensors"
+            f"{path} cannot be read ({type(error).__name__}): it is cut off, damaged, or no state "
+            f"of a run. Move it to another folder {remedy}{kept}"
         )
 
     def finish_epoch(self, row: dict[str, Any]) -> None:
@@ -155,6 +172,7 @@ class RunState:
         Raises:
             OSError: the disk is full or cannot be written; the files of the epoch before are kept.
         """
+        saved = len(self.rows)
         self.rows.append(row)
         if not self.accelerator.is_main_process:
             return
@@ -162,12 +180,14 @@ class RunState:
             if row["epoch"] == self._best()["epoch"]:
                 self.model.save(self.out / "best.safetensors")
             write_atomically(self.path, self._write)
+            saved += 1
             self._write_history()
         except OSError as error:
+            goes_on = f"it goes on after epoch {saved}" if saved else "no epoch was saved yet"
             raise OSError(
                 error.errno,
                 f"{error.strerror or error}. Make room there and make the same call again: "
-                f"it goes on after epoch {len(self.rows) - 1}",
+                f"{goes_on}",
             ) from error
 
     def _write(self, temporary: Path) -> None:
@@ -208,10 +228,20 @@ class RunState:
         run = Run(self.out, self.history(), self._best()["epoch"], self._best()["miou"])
         if self.accelerator.is_main_process:
             self._write_history()  # a kill may have come between the state and the curve
-        saved = self._on_all(lambda: type(self.model).load_tensors(run.best))
+        saved = self._on_all(lambda: self._kept(run.best))
         self.model.load_trained_state(saved, run.best)
         self.model.eval()
         return run
+
+    def _kept(self, path: Path) -> dict[str, torch.Tensor]:
+        """The kept epoch's tensors; CheckpointError if the file is not this run's."""
+        about = read_description(path).get("run")
+        if about and (told := differences(about, {**self.identity, "recipe": about["recipe"]})):
+            raise CheckpointError(
+                f"{path} is the model of another run than {self.path} ({'; '.join(told)}); put "
+                "this run's own model back, or choose another folder"
+            )
+        return type(self.model).load_tensors(path)
 
     def _on_all(self, read):
         """What `read` returns or raises on the main process, on every process."""
@@ -223,7 +253,7 @@ class RunState:
         if self.accelerator.is_main_process:
             try:
                 told[0] = read()
-            except (ValueError, OSError) as error:
+            except (ValueError, OSError, RuntimeError) as error:
                 told[1] = error
         value, error = broadcast_object_list(told)
         if error is not None:
