@@ -9,7 +9,7 @@ from training_helpers import Blobs
 
 import tlseg_lite as tl
 from tlseg_lite.training.loader import collate, prepared
-from tlseg_lite.training.step import TrainingStep, accelerator_for, optimiser_for
+from tlseg_lite.training.step import TrainingStep, accelerator_for, optimizer_for
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 RECIPE = tl.Recipe(epochs=2, batch_size=3, learning_rate=0.01)
@@ -98,8 +98,8 @@ def test_a_step_does_not_wait_for_the_device(precision):
     recipe = replace(RECIPE, precision=precision)
     accelerator = accelerator_for(recipe)
     model = Small().to(accelerator.device).train()
-    optimiser = accelerator.prepare(optimiser_for(model, recipe))
-    step = TrainingStep(model, optimiser, recipe, accelerator)
+    optimizer = accelerator.prepare(optimizer_for(model, recipe))
+    step = TrainingStep(model, optimizer, recipe, accelerator)
     data = prepared(Blobs(3), 64, recipe)
     batch = collate([data[i] for i in range(3)])
     batch = {name: batch[name].to(accelerator.device) for name in ("image", "mask", "valid")}

@@ -13,7 +13,7 @@ from course import ROOT
 from training_helpers import Blobs
 
 import tlseg_lite as tl
-from tlseg_lite.core.files import hold, read_tensors
+from tlseg_lite.core.files import read_tensors
 from tlseg_lite.core.trainable import Trainable
 from tlseg_lite.training.identity import differences, identity, images_known, images_of, seen
 
@@ -171,8 +171,8 @@ def test_a_state_of_version_0_1_0_goes_on_with_a_warning(tmp_path):
 
 HOLDER = """
 import sys
-from tlseg_lite.core.files import hold
-with hold(sys.argv[1]):
+from tlseg_lite.core.locks import locked
+with locked(sys.argv[1], purpose="run", wait=False):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -181,17 +181,15 @@ with hold(sys.argv[1]):
 @pytest.mark.skipif(sys.platform == "win32", reason="no such lock there")
 def test_two_processes_in_one_folder(tmp_path):
     with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(tmp_path)],
+        [sys.executable, "-c", HOLDER, str(tmp_path / "state.pt")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     ) as child:
         assert child.stdout.readline() == "held\n"
-        with pytest.raises(RuntimeError, match=f"in use by a training .process {child.pid} on "):
+        with pytest.raises(RuntimeError, match=f"state.pt .process {child.pid} on "):
             fit(tmp_path)
         child.kill()  # also a killed process lets go
     fit(tmp_path)
-    assert not (tmp_path / ".running").exists()
-    with hold(tmp_path):
-        pass
+    assert not list(tmp_path.glob(".*"))

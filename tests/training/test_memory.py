@@ -105,9 +105,9 @@ def test_smaller_pieces_give_the_same_result(sam, tmp_path, capsys, most, run_ou
 
 
 def test_gradients_in_pieces_are_those_of_the_batch(sam):
-    """Without the optimiser: AdamW divides small rounding by small gradients."""
+    """Without the optimizer: AdamW divides small rounding by small gradients."""
     from tlseg_lite.training.loader import collate, prepared
-    from tlseg_lite.training.step import TrainingStep, accelerator_for, optimiser_for
+    from tlseg_lite.training.step import TrainingStep, accelerator_for, optimizer_for
 
     data = prepared(Blobs(5), 64, RECIPE)
     batch = collate([data[i] for i in range(5)])
@@ -117,7 +117,7 @@ def test_gradients_in_pieces_are_those_of_the_batch(sam):
         recipe = replace(RECIPE, micro_batch=pieces, clip=0.0)
         accelerator = accelerator_for(recipe)
         step = TrainingStep(
-            model, accelerator.prepare(optimiser_for(model, recipe)), recipe, accelerator
+            model, accelerator.prepare(optimizer_for(model, recipe)), recipe, accelerator
         )
         total = step(batch, 5, 0)
         found.append((total, {n: p.grad for n, p in model.named_parameters() if p.requires_grad}))
@@ -188,7 +188,7 @@ class Normalised(torch.nn.Module):
 
 def test_batch_normalisation_is_said_and_its_statistics_see_no_image_twice(capsys):
     from tlseg_lite.training.loader import collate, prepared
-    from tlseg_lite.training.step import TrainingStep, accelerator_for, optimiser_for
+    from tlseg_lite.training.step import TrainingStep, accelerator_for, optimizer_for
 
     data = prepared(Blobs(4), 64, RECIPE)
     batch = collate([data[i] for i in range(4)])
@@ -199,7 +199,7 @@ def test_batch_normalisation_is_said_and_its_statistics_see_no_image_twice(capsy
         recipe = replace(RECIPE, batch_size=4, micro_batch=known)
         accelerator = accelerator_for(recipe)
         step = TrainingStep(
-            model, accelerator.prepare(optimiser_for(model, recipe)), recipe, accelerator
+            model, accelerator.prepare(optimizer_for(model, recipe)), recipe, accelerator
         )
         step(batch, 4, seed=1)
         states.append(model.state_dict())

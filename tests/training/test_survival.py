@@ -34,8 +34,8 @@ def train(sam, out, epochs=2, **options):
 
 
 def files_of(folder):
-    """Contents by name; not the note that says which process is at work."""
-    return {p.name: p.read_bytes() for p in folder.iterdir() if p.name != ".running"}
+    """Contents by name; not the lock of the process at work."""
+    return {p.name: p.read_bytes() for p in folder.iterdir() if not p.name.endswith(".lock")}
 
 
 def same(a, b):
@@ -45,7 +45,7 @@ def same(a, b):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked")
 def test_twenty_kills_leave_no_trace(tmp_path):
     """Bit-identical weights and losses, and no half-written file, after 20 kills -9."""
-    script = ROOT / "tests" / "support" / "killing.py"
+    script = ROOT / "tests" / "support" / "interrupted_training.py"
     told = subprocess.run(
         [sys.executable, str(script), str(tmp_path), str(KILLS)],
         # freed tensors go back to the system at once, so that a limit on memory means what it says
@@ -94,6 +94,36 @@ def test_a_full_disk_is_said_and_keeps_what_was_there(sam, tmp_path, monkeypatch
     assert after == before  # the first epoch's files, and nothing half-written
     assert "state.pt" in after
     assert same(train(sam, tmp_path / "full"), straight)
+
+
+@pytest.mark.parametrize("name", ["best.safetensors", "state.pt", "history.csv"])
+def test_a_disk_that_fills_up_in_any_write_keeps_what_was_there(name, sam, tmp_path, monkeypatch):
+    """The first epoch's files are whole, and the same call goes on to the same end."""
+    recipe = replace(RECIPE, keep="last")  # each epoch writes every file
+    data = (Blobs(4), Blobs(2, "val"), recipe)
+    models = [tl.TransLandSeg(sam, tl.ATLConfig()) for _ in range(3)]
+    tl.fit(models[0], *data, tmp_path / "straight", progress=False)
+    replaced, out = [], tmp_path / "full"
+    move = os.replace
+
+    def full(source, target):
+        if Path(target).name == name:
+            replaced.append(target)
+            if len(replaced) == 2:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return move(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", full)
+        with pytest.raises(OSError, match="No space left on device") as caught:
+            tl.fit(models[1], *data, out, progress=False)
+    assert "it goes on after epoch" in str(caught.value)
+    assert not list(out.glob(".*"))
+    assert tl.load_model(out / "best.safetensors").run["recipe"]["keep"] == "last"
+    assert len(pd.read_csv(out / "history.csv")) == 1
+    tl.fit(models[2], *data, out, progress=False)
+    assert same(models[2].trained_state(), models[0].trained_state())
+    assert len(pd.read_csv(out / "history.csv")) == 2
 
 
 def test_a_real_limit_on_files(sam, tmp_path):

@@ -358,9 +358,9 @@ def test_a_gpu_is_not_waited_for_in_each_step_and_divergence_is_said_all_the_sam
     """On a GPU `_agree` must not ask for the loss; here the CPU plays one."""
     from types import SimpleNamespace
 
-    from tlseg_lite.training.step import TrainingStep, accelerator_for, optimiser_for
+    from tlseg_lite.training.step import TrainingStep, accelerator_for, optimizer_for
 
-    step = TrainingStep(model, optimiser_for(model, RECIPE), RECIPE, accelerator_for(RECIPE))
+    step = TrainingStep(model, optimizer_for(model, RECIPE), RECIPE, accelerator_for(RECIPE))
     gpu = SimpleNamespace(num_processes=1, device=torch.device("cuda"))
     monkeypatch.setattr(step, "accelerator", gpu)
     assert step._agree(torch.tensor(float("nan"), device="meta")) == [0.0, 0.0]  # meta: no value

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tlseg_lite.cli import check, evaluate, predict, train
+from tlseg_lite.cli import check, evaluate, export, predict, train
 from tlseg_lite.cli.options import positive, recipe_from, whole
 
 
@@ -19,8 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        the exit status: 0 done; 1 failed, or problems found (`check`); 130 after Ctrl-C; 143 after
-        SIGTERM. Bad usage exits with 2 (argparse's own).
+        the exit status: 0 done, 1 failed, or for `check` problems found, 130 after Ctrl-C, 143
+        after SIGTERM. Bad usage exits with 2 (argparse's own).
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     for stream in (sys.stdout, sys.stderr):  # a terminal without the letters of a path
@@ -79,7 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="tlseg-lite", description="Adapt the Segment Anything Model to landslides."
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for each in (check, train, evaluate, predict):
+    for each in (check, train, evaluate, predict, export):
         each.add_parser(commands)
     _add_ablate(commands)
     _add_synthesize(commands)

@@ -85,8 +85,8 @@ def own_part(dataset, own: dict[str, Any], part: str):
     if gone := [name for name in own["ids"] if name not in index]:
         raise ValueError(
             f"{len(gone)} of the run's {len(own['ids'])} {part} images are not among the "
-            f"{dataset.source}: {listing(gone)}. Give the data of the run (its --root or --n), "
-            "--seed N for a part of another split, or --part all"
+            f"{dataset.source}: {listing(gone)}. Give the data of the run (with its --root or "
+            "--n), --seed N for a part of another split, or --part all"
         )
     chosen = Subset(dataset, [index[name] for name in own["ids"]])
     if images_of(chosen)["digest"] != own["digest"]:

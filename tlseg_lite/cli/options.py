@@ -1,4 +1,4 @@
-"""What the commands share: options, and the images, recipes and models that they stand for."""
+"""What the commands share: options, and the images, recipe and models that these stand for."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def model_from(options: argparse.Namespace, parser: argparse.ArgumentParser, rec
             f"argument --model: unknown model {options.model!r} "
             f"(choose from {', '.join([*tl.DESIGNS, *baselines])})"
         )
-    sam = tl.load_sam(recipe.sam, _weights(options.weights))
+    sam = tl.load_sam(recipe.sam, weights_of(options.weights))
     return tl.TransLandSeg(sam, tl.DESIGNS[options.model], seed=recipe.seed)
 
 
@@ -136,9 +136,10 @@ def saved_model(path: Path, weights: str | None = None):
         )
     seed = about["backbone"].get("seed", 0)
     size = about["image_size"]
-    sam = tl.load_sam(about["variant"], _weights(weights), image_size=size, seed=seed)
+    sam = tl.load_sam(about["variant"], weights_of(weights), image_size=size, seed=seed)
     return tl.load_model(path, sam)
 
 
-def _weights(given: str | None) -> str | None:
+def weights_of(given: str | None) -> str | None:
+    """What `load_sam` takes for the value of ``--weights``."""
     return {None: "default", "random": None}.get(given, given)

@@ -87,6 +87,9 @@ def train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Train, choose on validation, report once on test, write curves and figures."""
     import tlseg_lite as tl
 
+    if options.sam is not None and options.sam not in tl.sam.VARIANTS:
+        choices = ", ".join(tl.sam.VARIANTS)
+        parser.error(f"argument --sam: unknown variant {options.sam!r} (choose from {choices})")
     main_process = os.environ.get("RANK", "0") == "0"  # set by `accelerate launch`
     recipe = recipe_from(options)
     model, name = _start(options, parser, recipe)
@@ -94,19 +97,19 @@ def train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     dataset = dataset_from(options, parser, model.image_size, options.seed)
     checked = check_quickly(dataset)
     parts = tl.data.split(dataset, FRACTIONS, seed=options.seed)
-    told = tl.preflight(model, parts[0], recipe)  # all processes take the same steps
+    measured = tl.preflight(model, parts[0], recipe)  # all processes take the same steps
     if main_process:
         numbers = ", ".join(str(len(part)) for part in parts)
         print(f"images     {dataset.source}: {numbers} for training, validation, test{checked}")
         print(f"model      {name}: {tl.count_parameters(model)}")
         if recipe.why:
             print(f"chosen     {recipe.why}")
-        print(told, flush=True)
+        print(measured, flush=True)
     run = tl.fit(
         model,
         parts[0],
         parts[1],
-        told.recipe,
+        measured.recipe,
         options.out,
         test=parts[2],
         resume=not options.restart,
@@ -123,18 +126,14 @@ def train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
             "start": options.start and str(options.start),
             "average_with": options.average_with and str(options.average_with),
             "recipe": recipe.as_dict(),
-            "how": told.recipe.how(),
+            "how": measured.recipe.how(),
         }
         _report(model, run, parts[2], recipe, about)
 
 
 def _start(options: argparse.Namespace, parser: argparse.ArgumentParser, recipe):
     """The model to train, and its name in words."""
-    import tlseg_lite as tl
 
-    if options.sam is not None and options.sam not in tl.sam.VARIANTS:
-        choices = ", ".join(tl.sam.VARIANTS)
-        parser.error(f"argument --sam: unknown variant {options.sam!r} (choose from {choices})")
     if options.start is None:
         options.model = options.model or "TransLandSeg"
         return model_from(options, parser, recipe), options.model
@@ -151,10 +150,10 @@ def _other(options: argparse.Namespace, parser: argparse.ArgumentParser, model):
         return None
     other = saved_model(options.average_with, options.weights)
     one, two = ({"model": each.description()} for each in (other, model))
-    if told := differences(one, two):
+    if differing := differences(one, two):
         parser.error(
             f"--average-with {options.average_with}: it is another kind of model than the one to "
-            f"train ({'; '.join(told)})"
+            f"train ({'; '.join(differing)})"
         )
     return other
 

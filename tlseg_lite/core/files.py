@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import socket
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,48 +35,6 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def hold(folder: str | Path, what: str = "a training") -> Iterator[None]:
-    """Keep a folder for this process, so that no second one writes into it; made if needed.
-
-    The hold ends with the process, however it ends. (Not on Windows, which has no such lock, nor on
-    file systems that cannot lock.)
-
-    Raises:
-        RuntimeError: another process holds it; names that process.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    note = folder / ".running"  # only says who holds the folder; the lock is the system's own
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            who = note.read_text(encoding="utf-8") if note.is_file() else "another process"
-            raise RuntimeError(
-                f"{folder} is in use by {what} ({who}); wait until it ends, stop it, or choose "
-                "another folder"
-            ) from None
-        except OSError:  # the file system cannot lock
-            yield
-            return
-        write_atomically(
-            note, lambda t: t.write_text(f"process {os.getpid()} on {socket.gethostname()}")
-        )
-        try:
-            yield
-        finally:
-            note.unlink(missing_ok=True)
-    finally:
-        os.close(handle)
 
 
 def write_tensors(

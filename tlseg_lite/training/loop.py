@@ -32,7 +32,7 @@ from tlseg_lite.training.step import (
     accelerator_for,
     diverging,
     learning_rate,
-    optimiser_for,
+    optimizer_for,
     use_options,
 )
 
@@ -100,11 +100,11 @@ def fit(
     batches = TrainingBatches(train, model.image_size, recipe, accelerator)
     val = cached(val, recipe.cache, None, recipe.workers)
     model.to(accelerator.device)
-    optimiser = accelerator.prepare(optimiser_for(model, recipe))
-    state = RunState(out, model, optimiser, recipe, accelerator, about)
+    optimizer = accelerator.prepare(optimizer_for(model, recipe))
+    state = RunState(out, model, optimizer, recipe, accelerator, about)
     with state.held():
         start = state.restore(resume, extend)
-        step = TrainingStep(model, optimiser, recipe, accelerator, state.micro_batch)
+        step = TrainingStep(model, optimizer, recipe, accelerator, state.micro_batch)
         shown = bar(
             range(start, recipe.epochs),
             desc="epochs",
@@ -133,7 +133,7 @@ def _run_epoch(
     return {
         "epoch": epoch,
         "loss": loss,
-        "learning_rate": step.optimiser.param_groups[0]["lr"],
+        "learning_rate": step.optimizer.param_groups[0]["lr"],
         **{name: getattr(scores, name) for name in _HISTORY_SCORES},
         "micro_batch": step.micro_batch,
         "seconds": round(time.perf_counter() - began, 3),
@@ -163,7 +163,7 @@ def _train_epoch(step: TrainingStep, batches: TrainingBatches, epoch: int) -> tu
     for index, (batch, images) in enumerate(batches.epoch(epoch)):
         batch = send_to_device(batch, accelerator.device, non_blocking=True)
         waiting += time.perf_counter() - began
-        for group in step.optimiser.param_groups:
+        for group in step.optimizer.param_groups:
             group["lr"] = learning_rate(recipe, epoch * steps + index, recipe.epochs * steps)
         try:
             total += step(batch, images, derived_seed(recipe.seed, epoch, index))

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tlseg_lite.core.errors import CheckpointError
-from tlseg_lite.core.files import hold, read_description, write_atomically
+from tlseg_lite.core.files import read_description, write_atomically
+from tlseg_lite.core.locks import locked
 from tlseg_lite.core.progress import say
 from tlseg_lite.training.identity import differences, of_an_old_state, same_run
 from tlseg_lite.training.recipe import Recipe
@@ -59,12 +60,12 @@ class RunState:
         self,
         out: Path,
         model: torch.nn.Module,
-        optimiser: torch.optim.Optimizer,
+        optimizer: torch.optim.Optimizer,
         recipe: Recipe,
         accelerator: Accelerator,
         identity: dict[str, Any],
     ):
-        self.out, self.model, self.optimiser, self.recipe = out, model, optimiser, recipe
+        self.out, self.model, self.optimizer, self.recipe = out, model, optimizer, recipe
         self.accelerator, self.identity = accelerator, identity
         self.rows: list[dict[str, Any]] = []
         self.micro_batch: int | None = None
@@ -74,7 +75,7 @@ class RunState:
     def held(self) -> Iterator[None]:
         """Keep other processes out of the folder; RuntimeError if one is in it."""
         with ExitStack() as stack:
-            self._on_all(lambda: stack.enter_context(hold(self.out)))
+            self._on_all(lambda: stack.enter_context(locked(self.path, purpose="run", wait=False)))
             yield
 
     def restore(self, resume: bool, extend: bool = False) -> int:
@@ -94,7 +95,7 @@ class RunState:
             self._share(self.model.trained_state())  # the same start everywhere
             return 0
         self.model.load_trained_state(saved["model"], self.path)
-        self.optimiser.load_state_dict(saved["optimiser"])
+        self.optimizer.load_state_dict(saved["optimizer"])
         if self.accelerator.scaler is not None and saved["scaler"]:
             self.accelerator.scaler.load_state_dict(saved["scaler"])
         self.rows, self.micro_batch = saved["rows"], saved.get("micro_batch")
@@ -198,7 +199,7 @@ class RunState:
             "rows": self.rows,
             "micro_batch": self.micro_batch,
             "model": self.model.trained_state(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else None,
         }
         data = io.BytesIO()  # torch.save hides the kind of an error on a file
@@ -236,9 +237,11 @@ class RunState:
     def _kept(self, path: Path) -> dict[str, torch.Tensor]:
         """The kept epoch's tensors; CheckpointError if the file is not this run's."""
         about = read_description(path).get("run")
-        if about and (told := differences(about, {**self.identity, "recipe": about["recipe"]})):
+        if about and (
+            differing := differences(about, {**self.identity, "recipe": about["recipe"]})
+        ):
             raise CheckpointError(
-                f"{path} is the model of another run than {self.path} ({'; '.join(told)}); put "
+                f"{path} is the model of another run than {self.path} ({'; '.join(differing)}); put "
                 "this run's own model back, or choose another folder"
             )
         return type(self.model).load_tensors(path)
@@ -249,13 +252,13 @@ class RunState:
             return read()
         from accelerate.utils import broadcast_object_list
 
-        told = [None, None]
+        shared = [None, None]
         if self.accelerator.is_main_process:
             try:
-                told[0] = read()
+                shared[0] = read()
             except (ValueError, OSError, RuntimeError) as error:
-                told[1] = error
-        value, error = broadcast_object_list(told)
+                shared[1] = error
+        value, error = broadcast_object_list(shared)
         if error is not None:
             raise error
         return value
@@ -279,8 +282,8 @@ _UNREADABLE = (
 
 def _read(path: Path) -> dict[str, Any]:
     saved = torch.load(path, map_location="cpu", weights_only=True)
-    for key in ("rows", "model", "optimiser", "scaler"):
+    if "identity" not in saved:  # version 0.1
+        saved["about"], saved["optimizer"] = saved["about"], saved["optimiser"]
+    for key in ("rows", "model", "optimizer", "scaler"):
         saved[key]
-    if "identity" not in saved:
-        saved["about"]  # version 0.1
     return saved

@@ -8,6 +8,7 @@ import numpy as np
 
 from tlseg_lite.exercises.verdict import (
     Wrong,
+    agrees,
     call,
     choice,
     close,
@@ -24,56 +25,41 @@ def check_5_1(answer: Any) -> str:
     tp, fp, fn, tn = 30, 20, 50, 900
     s = ConfusionMatrix(tp, fp, fn, tn).scores()
     pooled = 100 * (tp + tn) / 1000
-    near(
-        answer["precision"],
-        100 * s.precision,
-        0.06,
-        (
-            (100 * s.landslide_precision, "this is the landslide class alone; macro is the mean "
-             "with the background's, TN / (TN + FN)."),
-            (100 * s.background_precision, "this is the background alone."),
-            (100 * s.recall, "this is the macro recall: you divided by the mask's pixels; "
-             "precision divides by the predicted ones."),
-            (50 * (tp / (tp + fp) + tn / (tn + fp)), "the background has TN / (TN + FN): "
-             "the pixels called background."),
-            (pooled, "this counts both classes together (micro average); that is OA."),
-        ),
-        "precision",
+    mistakes = (
+        (100 * s.landslide_precision, "this is the landslide class alone; macro is the mean with "
+         "the background's, TN / (TN + FN)."),
+        (100 * s.background_precision, "this is the background alone."),
+        (100 * s.recall, "this is the macro recall: you divided by the mask's pixels; precision "
+         "divides by the predicted ones."),
+        (50 * (tp / (tp + fp) + tn / (tn + fp)), "the background has TN / (TN + FN): the pixels "
+         "called background."),
+        (pooled, "this counts both classes together (micro average); that is OA."),
     )  # fmt: skip
-    near(
-        answer["miou"],
-        100 * s.miou,
-        0.06,
-        (
-            (100 * s.landslide_iou, "this is the landslide's IoU; MIoU is the mean with the "
-             "background's."),
-            (50 * (tp / (tp + tn + fp) + s.background_iou), "this is Eq. 20 as printed; the union "
-             "is TP + FP + FN."),
-            (50 * (s.landslide_f1 + s.background_f1), "this is the mean of the two F1s."),
-            (pooled, "this is OA."),
-        ),
-        "miou",
+    near(answer["precision"], 100 * s.precision, 0.06, mistakes, "precision")
+    mistakes = (
+        (100 * s.landslide_iou, "this is the landslide's IoU; MIoU is the mean with the "
+         "background's."),
+        (50 * (tp / (tp + tn + fp) + s.background_iou), "this is Eq. 20 as printed; the union is "
+         "TP + FP + FN."),
+        (50 * (s.landslide_f1 + s.background_f1), "this is the mean of the two F1s."),
+        (pooled, "this is OA."),
     )  # fmt: skip
-    formula = 200 * s.miou / (1 + s.miou)
-    near(
-        answer["landslide_f1"],
-        100 * s.landslide_f1,
-        0.06,
-        (
-            (formula, "2 IoU / (1 + IoU) holds for one class; you put the MIoU into it."),
-            (100 * s.f1, "this is the paper's F1, from macro P and macro REC."),
-            (100 * s.f1_mean_of_classes, "this is the mean of the two classes' F1."),
-            (50 * (s.landslide_precision + s.landslide_recall), "F1 is the harmonic mean of P and "
-             "REC, not the arithmetic one."),
-            (100 * s.landslide_iou, "this is the IoU: F1 counts the overlap twice."),
-        ),
-        "landslide_f1",
+    near(answer["miou"], 100 * s.miou, 0.06, mistakes, "miou")
+    mistakes = (
+        (200 * s.miou / (1 + s.miou), "2 IoU / (1 + IoU) holds for one class; you put the MIoU "
+         "into it."),
+        (100 * s.f1, "this is the paper's F1, from macro P and macro REC."),
+        (100 * s.f1_mean_of_classes, "this is the mean of the two classes' F1."),
+        (50 * (s.landslide_precision + s.landslide_recall), "F1 is the harmonic mean of P and REC, "
+         "not the arithmetic one."),
+        (100 * s.landslide_iou, "this is the IoU: F1 counts the overlap twice."),
     )  # fmt: skip
+    near(answer["landslide_f1"], 100 * s.landslide_f1, 0.06, mistakes, "landslide_f1")
     return f"MIoU {100 * s.miou:.1f} is a landslide F1 of {100 * s.landslide_f1:.1f}."
 
 
 def _table_2() -> ConfusionMatrix:
-    from tlseg_lite.audit.report import published, recover_confusion
+    from tlseg_lite.audit import published, recover_confusion
 
     names = ("precision", "recall", "oa", "miou", "landslide_iou")
     row = published().query("table == 'II' and row == 'TransLandSeg'").iloc[0]
@@ -95,28 +81,25 @@ def check_5_2(answer: Any) -> str:
         s = ConfusionMatrix(*counts).scores()
         return [100 * getattr(s, name) for name in names]
 
-    def alike(wanted):
-        return all(close(m, w, 0.02) for m, w in zip(measured, wanted, strict=True))
-
     old, new = values(tp, fp, fn, tn), values(tp, fp, fn, tn + extra)
-    if not alike(new):
-        for wanted, explanation in (
-            (old, "these are the old scores; add the new pixels to TN first."),
-            (values(tp, fp, fn, tn + 1000), "the matrix holds fractions: 1000 patches are "
-             "1000 / 1140 of the old pixels."),
-            (values(tp, fp, fn, tn + 1), "1000 patches are not as many as the 1140 before."),
-            (values(tp + extra, fp, fn, tn), "the new pixels hold no landslide: they are TN."),
-            (values(tp, fp + extra, fn, tn), "the model is perfect there: no false alarm."),
-            ([v / 100 for v in new], "give percent, not fractions."),
-        ):  # fmt: skip
-            if alike(wanted):
-                raise Wrong(explanation)
+    mistakes = (
+        (old, "these are the old scores; add the new pixels to TN first."),
+        (values(tp, fp, fn, tn + 1000), "the matrix holds fractions: 1000 patches are 1000 / 1140 "
+         "of the old pixels."),
+        (values(tp, fp, fn, tn + 1), "1000 patches are not as many as the 1140 before."),
+        (values(tp + extra, fp, fn, tn), "the new pixels hold no landslide: they are TN."),
+        (values(tp, fp + extra, fn, tn), "the model is perfect there: no false alarm."),
+        ([v / 100 for v in new], "give percent, not fractions."),
+    )  # fmt: skip
+    if not agrees(measured, new, 0.02, mistakes):
         where = next(i for i in range(3) if not close(measured[i], new[i], 0.02))
         raise Wrong(f"{names[where]} is {measured[where]:.2f}; add the matrices, then score once.")
-    moves = ["same" if close(a, b, 0.01) else "up" if b > a else "down" for a, b in zip(old, new)]  # noqa: B905
-    hits = sum(a == b for a, b in zip(guesses, moves, strict=True))
-    told = ", ".join(f"{n} {a:.2f} to {b:.2f}" for n, a, b in zip(names, old, new, strict=True))
-    return f"{hits} of your 3 predictions came true: {told}. The map is no better."
+    hits, changes = 0, []
+    for name, guess, a, b in zip(names, guesses, old, new, strict=True):
+        hits += guess == ("same" if close(a, b, 0.01) else "up" if b > a else "down")
+        changes.append(f"{name} {a:.2f} to {b:.2f}")
+    changes = ", ".join(changes)
+    return f"{hits} of your 3 predictions came true: {changes}. The map is no better."
 
 
 def _scored(seed: int, shift: float, n: int = 4):
@@ -146,25 +129,27 @@ def check_5_3(answer: Any) -> str:
     def chosen(logits, masks, metric="landslide_iou"):
         return choose_threshold(logits, masks, metric=metric)
 
-    def per_image(vl, vm, tl_, tm):
-        cut = chosen(vl, vm)
-        each = [confusion(x, m, threshold=cut) for x, m in zip(tl_, tm, strict=True)]
-        return float(np.mean([matrix.scores().landslide_iou for matrix in each]))
+    def truth(logits, masks, test_logits, test_masks):
+        return pooled(test_logits, test_masks, chosen(logits, masks))
 
-    leak = "the threshold was chosen on the test images; then the score is fitted to them."
+    def per_image(logits, masks, test_logits, test_masks):
+        cut = chosen(logits, masks)
+        pairs = zip(test_logits, test_masks, strict=True)
+        return float(np.mean([pooled([x], [m], cut) for x, m in pairs]))
+
     mistakes = (
-        (lambda vl, vm, tl_, tm: pooled(tl_, tm, chosen(tl_, tm)), leak),
-        (lambda vl, vm, tl_, tm: pooled(vl, vm, chosen(vl, vm)),
+        (lambda x, m, test_x, test_m: truth(test_x, test_m, test_x, test_m),
+         "the threshold was chosen on the test images; then the score is fitted to them."),
+        (lambda x, m, test_x, test_m: truth(x, m, x, m),
          "this is the score on the validation images, on which the threshold was chosen."),
-        (lambda vl, vm, tl_, tm: pooled(tl_, tm, 0.0), "you cut at logit 0 and chose nothing."),
-        (lambda vl, vm, tl_, tm: pooled(tl_, tm, 0.5),
+        (lambda x, m, *test: pooled(*test, 0.0), "you cut at logit 0 and chose nothing."),
+        (lambda x, m, *test: pooled(*test, 0.5),
          "you cut at 0.5: that is for probabilities, these are logits."),
-        (lambda vl, vm, tl_, tm: pooled(tl_, tm, chosen(vl, vm, "landslide_recall")),
+        (lambda x, m, *test: pooled(*test, chosen(x, m, "landslide_recall")),
          "you chose by recall: whoever calls everything landslide misses nothing."),
         (per_image, "this is the mean over the images; asked is the pooled score."),
     )  # fmt: skip
-    on_fresh_inputs(answer, cases, lambda vl, vm, tl_, tm: pooled(tl_, tm, chosen(vl, vm)),
-                    0.004, mistakes)  # fmt: skip
+    on_fresh_inputs(answer, cases, truth, 0.004, mistakes)
     return "Below the best that the test images allow, as an honest score is."
 
 

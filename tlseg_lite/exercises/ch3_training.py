@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,7 @@ import torch
 from torch import nn
 
 from tlseg_lite.core.seeding import seeded
-from tlseg_lite.exercises.verdict import (
-    Unanswered,
-    Wrong,
-    call,
-    near,
-    on_fresh_inputs,
-    same,
-)
+from tlseg_lite.exercises.verdict import Unanswered, Wrong, agrees, near, on_fresh_inputs, run, same
 
 PROBABILITIES, TRUTH = (0.9, 0.6, 0.3, 0.2), (1.0, 0.0, 1.0, 0.0)
 
@@ -61,134 +55,102 @@ def _batches(sizes: tuple[int, ...]) -> list[tuple[torch.Tensor, torch.Tensor]]:
     ]
 
 
-def check_3_2(answer: Any) -> str:
-    """The answer is called with (model, batches) and leaves the gradient in the model."""
-
-    def gradient(way, batches):
+def _gradients(fill: Callable[..., Any]) -> torch.Tensor:
+    """The gradients that `fill` (model, batches) leaves in a model, for two sets of batches."""
+    found = []
+    for batches in (_batches((4, 4, 2)), _batches((5, 1))):
         with seeded(1):
             model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
         for parameter in model.parameters():  # left over from the step before
             parameter.grad = torch.ones_like(parameter)
-        way(model, batches)
+        fill(model, batches)
         if any(p.grad is None for p in model.parameters()):
             raise Wrong("some weights have no gradient at the end; leave it where it is.")
-        return torch.cat([p.grad.flatten() for p in model.parameters()])
+        found += [p.grad.flatten() for p in model.parameters()]
+    return torch.cat(found)
 
-    def loss(model, x, y):
-        return nn.functional.mse_loss(model(x), y)
 
-    def accumulated(weigh, reset=True, each=False):
-        def way(model, batches):
-            if reset:
+def _accumulated(weigh: Callable[..., float], reset: bool = True, each: bool = False):
+    """Gradients of batches, added up with the weights that ``weigh(images, all, batches)`` gives.
+
+    `reset`: begin without the step before; `each`: begin anew at every batch.
+    """
+
+    def fill(model, batches):
+        if reset:
+            model.zero_grad()
+        total = sum(len(x) for x, _ in batches)
+        for x, y in batches:
+            if each:
                 model.zero_grad()
-            total = sum(len(x) for x, _ in batches)
-            for x, y in batches:
-                if each:
-                    model.zero_grad()
-                (loss(model, x, y) * weigh(len(x), total, len(batches))).backward()
+            loss = nn.functional.mse_loss(model(x), y)
+            (loss * weigh(len(x), total, len(batches))).backward()
 
-        return way
+    return _gradients(fill)
 
-    def reader(model, batches):
-        try:
-            answer(model, copy.deepcopy(batches))
-        except Exception as error:  # whatever the reader's code may raise
-            text = str(error)[:200]
-            raise Wrong(f"your function raised {type(error).__name__}: {text}") from error
 
-    if not callable(answer):
-        call(answer)
-    cases = [_batches((4, 4, 2)), _batches((5, 1))]
-    given = [gradient(reader, batches) for batches in cases]
-    if all(same(g, torch.ones_like(g), 1e-12) for g in given):
+def check_3_2(answer: Any) -> str:
+    """The answer is called with (model, batches) and leaves the gradient in the model."""
+    given = _gradients(lambda model, batches: run(answer, model, batches))
+    if same(given, torch.ones_like(given), 1e-12):
         raise Unanswered("")  # nothing was done
 
-    def alike(way):
-        return all(same(g, gradient(way, b), 1e-5) for g, b in zip(given, cases, strict=True))
+    def mean(n, total, k):
+        return n / total
 
-    if alike(accumulated(lambda n, total, k: n / total)):
-        return "One step of ten images, in the memory of four."
-    for way, explanation in (
-        (
-            accumulated(lambda n, total, k: 1.0),
-            "the losses are added up as they are: the gradient is as many times too large as "
-            "there are batches. Weigh each one.",
-        ),
-        (
-            accumulated(lambda n, total, k: 1 / k),
-            "each batch counts the same, and the last one is smaller: weigh by its images.",
-        ),
-        (
-            accumulated(lambda n, total, k: n / total, each=True),
-            "zero_grad inside the loop throws away what was collected.",
-        ),
-        (
-            accumulated(lambda n, total, k: 1.0, each=True),
-            "zero_grad inside the loop throws away what was collected.",
-        ),
-        (
-            accumulated(lambda n, total, k: n / total, reset=False),
-            "the gradient of the step before is still in it: zero_grad once, at the beginning.",
-        ),
-        (
-            accumulated(lambda n, total, k: 1 / total),
-            "the loss is a mean already: multiply it by its images before you divide by all.",
-        ),
-        (
-            accumulated(lambda n, total, k: float(n)),
-            "divide by the number of all images at the end.",
-        ),
-    ):
-        if alike(way):
-            raise Wrong(explanation)
-    raise Wrong("the gradient is not that of one batch with all the images.")
+    lost = "zero_grad inside the loop throws away what was collected."
+    mistakes = (
+        (_accumulated(lambda n, total, k: 1.0), "the losses are added up as they are: the gradient "
+         "is as many times too large as there are batches. Weigh each one."),
+        (_accumulated(lambda n, total, k: 1 / k), "each batch counts the same, and the last one is "
+         "smaller: weigh by its images."),
+        (_accumulated(mean, each=True), lost),
+        (_accumulated(lambda n, total, k: 1.0, each=True), lost),
+        (_accumulated(mean, reset=False), "the gradient of the step before is still in it: "
+         "zero_grad once, at the beginning."),
+        (_accumulated(lambda n, total, k: 1 / total), "the loss is a mean already: multiply it by "
+         "its images before you divide by all."),
+        (_accumulated(lambda n, total, k: float(n)), "divide by the number of all images at the "
+         "end."),
+    )  # fmt: skip
+    if not agrees(given, _accumulated(mean), 1e-5, mistakes):
+        raise Wrong("the gradient is not that of one batch with all the images.")
+    return "One step of ten images, in the memory of four."
 
 
 def check_3_3(answer: Any) -> str:
-    def truth(step, steps, warm, peak):
-        if step < warm:
-            return peak * (step + 1) / (warm + 1)
-        return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
-
-    def bent(step, steps, warm, peak, done, start=None):
-        if step < warm:
-            return peak * (step + 1) / (warm + 1) if start is None else start
-        return done(step, steps, warm, peak)
+    def schedule(fall, rise=lambda s, w: (s + 1) / (w + 1)):
+        """The rate: peak times `rise` in the warm-up, times `fall` of the share that has passed."""
+        return lambda s, n, w, p: p * (rise(s, w) if s < w else fall((s - w) / (n - w)))
 
     def cosine(share):
         return 0.5 * (1 + math.cos(math.pi * share))
 
+    truth = schedule(cosine)
+    zero = "the first step has a rate of 0: nothing is learned in it. Count from 1."
     mistakes = (
-        (lambda s, n, w, p: p * cosine((s - w) / (n - w)) if s >= w else p,
+        (schedule(cosine, lambda s, w: 1),
          "the warm-up is missing: the first steps are at the full rate."),
         (lambda s, n, w, p: p * cosine(s / n), "the warm-up is missing."),
-        (lambda s, n, w, p: bent(s, n, w, p, lambda s, n, w, p: p * cosine(s / n)),
-         "the cosine begins after the warm-up: measure its way from there, or the rate jumps."),
-        (lambda s, n, w, p: bent(s, n, w, p, lambda s, n, w, p: p * (1 - (s - w) / (n - w))),
-         "this falls in a straight line."),
-        (lambda s, n, w, p: bent(s, n, w, p, lambda s, n, w, p:
-                                 p * math.cos(math.pi / 2 * (s - w) / (n - w))),
+        (lambda s, n, w, p: truth(s, n, w, p) if s < w else p * cosine(s / n),
+         "the cosine begins after the warm-up: measure its share from there, or the rate jumps."),
+        (schedule(lambda share: 1 - share), "this falls in a straight line."),
+        (schedule(lambda share: math.cos(math.pi / 2 * share)),
          "this is a quarter of a cosine; half a period, moved up, is flat at both ends."),
-        (lambda s, n, w, p: bent(s, n, w, p, lambda s, n, w, p:
-                                 p * math.cos(math.pi * (s - w) / (n - w))),
+        (schedule(lambda share: math.cos(math.pi * share)),
          "this goes down to minus the peak: 0.5 (1 + cos) lies between 0 and 1."),
-        (lambda s, n, w, p: p * s / (w + 1) if s < w else truth(s, n, w, p),
-         "the first step has a rate of 0: nothing is learned in it. Count from 1."),
-        (lambda s, n, w, p: p * s / w if s < w else truth(s, n, w, p),
-         "the first step has a rate of 0: nothing is learned in it. Count from 1."),
-        (lambda s, n, w, p: p * (s + 1) / w if s < w else truth(s, n, w, p),
+        (schedule(cosine, lambda s, w: s / (w + 1)), zero),
+        (schedule(cosine, lambda s, w: s / w), zero),
+        (schedule(cosine, lambda s, w: (s + 1) / w),
          "w steps lead up to the peak, which comes after them: divide by w + 1."),
     )  # fmt: skip
     cases = [(s, 40, 4, 2e-4) for s in (0, 1, 3, 4, 5, 20, 39)] + [(7, 30, 3, 1.0)]
     scaled = [(s, n, w, p * 1e3) for s, n, w, p in cases]  # so that one tolerance serves all
-    on_fresh_inputs(
-        answer,
-        scaled,
-        truth,
-        1e-4,
-        mistakes,
-        lambda s, n, w, p: f"step {s} of {n} with {w} of warm-up and a peak of {p:g}",
-    )
+
+    def words(s, n, w, p):
+        return f"step {s} of {n} with {w} of warm-up and a peak of {p:g}"
+
+    on_fresh_inputs(answer, scaled, truth, 1e-4, mistakes, words)
     return "The same as the package's, step for step."
 
 
@@ -222,10 +184,12 @@ def check_3_4(answer: Any) -> str:
         (lambda h: h.test_miou[h.val_miou.idxmin()], "this is the epoch of the worst validation."),
         (lambda h: h.val_miou[h.test_miou.idxmax()], "exchanged: validation chooses."),
     )  # fmt: skip
-    on_fresh_inputs(
-        answer, cases, lambda h: float(h.test_miou[h.val_miou.idxmax()]), 1e-6, mistakes
-    )
-    gain = np.mean([float(h.test_miou.max() - h.test_miou[h.val_miou.idxmax()]) for (h,) in cases])
+
+    def reported(history):
+        return float(history.test_miou[history.val_miou.idxmax()])
+
+    on_fresh_inputs(answer, cases, reported, 1e-6, mistakes)
+    gain = np.mean([h.test_miou.max() - reported(h) for (h,) in cases])
     return f"Choosing on test would have added {100 * gain:.1f} points on average, from nothing."
 
 
@@ -235,45 +199,38 @@ def _begin(seed: int = 3):
     return model, torch.optim.AdamW(model.parameters(), lr=0.1)
 
 
-def _go_on(model, optimiser, start: int, stop: int, steps: int = 12) -> None:
+def _go_on(model, optimizer, start: int, stop: int, steps: int = 12) -> None:
     """Steps `start` to `stop` of a run whose images and rate depend on the step alone."""
     for step in range(start, stop):
         generator = torch.Generator().manual_seed(step)
         x, y = torch.randn(8, 3, generator=generator), torch.randn(8, 1, generator=generator)
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = 0.1 * (1 - step / steps)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         nn.functional.mse_loss(model(x), y).backward()
-        optimiser.step()
+        optimizer.step()
 
 
 def check_3_5(answer: Any) -> str:
     if not isinstance(answer, (tuple, list)) or len(answer) != 2:
         raise Wrong("give the two functions as (save, restore).")
     save, restore = answer
-    straight, optimiser = _begin()
-    _go_on(straight, optimiser, 0, 12)
+    straight, optimizer = _begin()
+    _go_on(straight, optimizer, 0, 12)
 
-    model, optimiser = _begin()
-    _go_on(model, optimiser, 0, 5)
-    try:
-        state = save(model, optimiser, 5)
-    except Exception as error:  # whatever the reader's code may raise
-        raise Wrong(f"save raised {type(error).__name__}: {str(error)[:200]}") from error
+    model, optimizer = _begin()
+    _go_on(model, optimizer, 0, 5)
+    state = run(save, model, optimizer, 5, name="save")
     if state is None or state is ...:
         raise Unanswered(" save gives nothing yet.")
     frozen = copy.deepcopy(state)
-    _go_on(model, optimiser, 5, 7)  # the run goes on for a while, and is lost
+    _go_on(model, optimizer, 5, 7)  # the run goes on for a while, and is lost
 
     def resumed(state):
-        model, optimiser = _begin(seed=4)  # a fresh start: other weights, no moments
-        try:
-            step = restore(state, model, optimiser)
-        except Exception as error:  # whatever the reader's code may raise
-            raise Wrong(f"restore raised {type(error).__name__}: {str(error)[:200]}") from error
-        return model, optimiser, step
+        model, optimizer = _begin(seed=4)  # a fresh start: other weights, no moments
+        return model, optimizer, run(restore, state, model, optimizer, name="restore")
 
-    own, optimiser, step = resumed(copy.deepcopy(frozen))
+    own, optimizer, step = resumed(copy.deepcopy(frozen))
     if step is None or step is ...:
         raise Unanswered(" restore has to give the step at which the run goes on.")
     if not isinstance(step, int) or step != 5:
@@ -281,20 +238,19 @@ def check_3_5(answer: Any) -> str:
             f"restore gives the step {step!r}; five steps (0 to 4) are done, so the run goes on at "
             "5. With another number the learning rate and the images are those of another step."
         )
-    fresh, _ = _begin(seed=4)
-    if all(torch.equal(a, b) for a, b in zip(own.parameters(), fresh.parameters(), strict=True)):
+    if _equal(own, _begin(seed=4)[0]):
         raise Wrong("the model has its random weights after restore: load them into it.")
-    if not optimiser.state_dict()["state"]:
+    if not optimizer.state_dict()["state"]:
         raise Wrong(
-            "the optimiser begins without memory: AdamW's two moments for each weight, and its "
+            "the optimizer begins without memory: AdamW's two moments for each weight, and its "
             "step count, belong to the state. The curve would have a jolt, without an error."
         )
-    _go_on(own, optimiser, step, 12)
+    _go_on(own, optimizer, step, 12)
     if not _equal(own, straight):
         raise Wrong("the resumed run ends with other weights than the unbroken one.")
-    late, optimiser, step = resumed(state)
+    late, optimizer, step = resumed(state)
     if isinstance(step, int):
-        _go_on(late, optimiser, step, 12)
+        _go_on(late, optimizer, step, 12)
     if not _equal(late, straight):
         raise Wrong(
             "your state changes while the training goes on: state_dict() holds the tensors "

@@ -8,18 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tlseg_lite.adapters.atl import ATL, MidLayC, MidLayM, build_adapters
+from tlseg_lite.adapters.atl import ATL, ATLConfig, MidLayC, MidLayM, build_adapters
 from tlseg_lite.core.seeding import seeded
-from tlseg_lite.exercises.verdict import (
-    Wrong,
-    call,
-    close,
-    near,
-    numbers,
-    on_fresh_inputs,
-    parts,
-    same,
-)
+from tlseg_lite.exercises.verdict import Wrong, agrees, call, near, numbers, on_fresh_inputs, parts
 
 ENCODER, DECODER, NO_MASK = 308_278_272, 4_058_340, 256  # SAM ViT-L; a test counts them
 
@@ -39,11 +30,9 @@ def check_2_1(answer: Any) -> str:
                     f"MidLay_{kind} makes {form} of tokens (2, 8, 9, 6); the form has to stay. "
                     "A 3 x 3 convolution needs padding=1, and the channels back at the end."
                 )
-            if same(given, reference(tokens), 1e-5):
+            mistakes = _wrong_middles(kind, reference, tokens)
+            if agrees(given, reference(tokens), 1e-5, mistakes, f"MidLay_{kind}: "):
                 continue
-            for value, explanation in _wrong_middles(kind, reference, tokens):
-                if same(given, value, 1e-5):
-                    raise Wrong(f"MidLay_{kind}: {explanation}")
         raise Wrong(f"MidLay_{kind} gives other numbers than the package's with the same weights.")
     return "Both give the package's numbers with the package's weights."
 
@@ -57,8 +46,9 @@ def _share_weights(kind: str, reference: nn.Module, own: nn.Module) -> None:
             raise Wrong(f"MidLay_{kind} has {len(found)} x {name}; {len(layers)} is wanted.")
     norms = [m for m in own.modules() if isinstance(m, nn.LayerNorm)]
     if len(norms) != (kind == "c"):
-        told = "no LayerNorm; it stands between convolution and GELU" if kind == "c" else "a "
-        raise Wrong(f"MidLay_{kind} has {told}{'LayerNorm, which is MidLay_c' * (kind == 'm')}.")
+        if kind == "c":
+            raise Wrong("MidLay_c has no LayerNorm; it stands between convolution and GELU.")
+        raise Wrong("MidLay_m has a LayerNorm, which is MidLay_c.")
     generator = torch.Generator().manual_seed(5)
     for type_ in (nn.Linear, nn.Conv2d, nn.LayerNorm):
         pairs = (
@@ -96,10 +86,7 @@ def _wrong_middles(kind: str, layer: nn.Module, x: torch.Tensor):
     turned = layer.conv(layer.norm(x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
     yield F.gelu(turned), "the LayerNorm comes after the convolution."
     side = layer.conv(x.permute(0, 3, 2, 1)).permute(0, 3, 2, 1)
-    yield (
-        F.gelu(layer.norm(side)),
-        "rows and columns are exchanged before the convolution.",
-    )
+    yield F.gelu(layer.norm(side)), "rows and columns are exchanged before the convolution."
 
 
 def check_2_2(answer: Any) -> str:
@@ -123,17 +110,14 @@ def check_2_2(answer: Any) -> str:
     reach = _reach("c" * layers)
     wrong = (
         (3, "one 3 x 3 convolution sees 3 tokens; each further one adds a token on either side."),
-        (
-            9,
-            "3 x 3 tokens are what one convolution sees; asked is the side after two.",
-        ),
+        (9, "3 x 3 tokens are what one convolution sees; asked is the side after two."),
         (6, "the windows overlap: the second adds one token on either side, not three."),
         (1, "that holds for 'm', which treats each token by itself."),
         (25, "this is the area; asked is its side."),
         (80, "this is in pixels; asked are tokens."),
     )
     near(answer["reach"], reach, 0.1, wrong, "reach")
-    return f"{truth:,} parameters, and each token hears from {reach} x {reach} tokens."
+    return f"{truth:,} parameters, and a receptive field of {reach} x {reach} tokens."
 
 
 def _reach(middle: str) -> int:
@@ -160,40 +144,26 @@ def check_2_3(answer: Any) -> str:
             ends.append(((312.48 - half) * 1e6 - base, (312.48 + half) * 1e6 - base))
         return max(a for a, _ in ends), min(b for _, b in ends)
 
-    def alike(pair):
-        return close(low, pair[0], 1) and close(high, pair[1], 1)
-
     truth = allowed()
-    if not alike(truth):
-        for pair, explanation in (
-            (truth[::-1], "low and high are exchanged."),
-            (allowed(use=("trainable",)), "this uses 4.20 M alone; the total narrows it."),
-            (allowed(use=("total",)), "this uses 312.48 M alone; the trainable part narrows it."),
-            (allowed(fixed=DECODER), "the no-mask embedding trains as well: 256 more."),
-            (allowed(half=0.01), "two decimals hide half a unit, 0.005 M, not 0.01 M."),
-            (tuple(v + rest for v in truth), "this is all that trains; take the decoder off."),
-            (tuple(v + NO_MASK for v in truth), "the no-mask embedding trains as well: 256 more."),
-        ):
-            if alike(pair):
-                raise Wrong(explanation)
+    forgotten = "the no-mask embedding trains as well: 256 more."
+    mistakes = (
+        (truth[::-1], "low and high are exchanged."),
+        (allowed(use=("trainable",)), "this uses 4.20 M alone; the total narrows it."),
+        (allowed(use=("total",)), "this uses 312.48 M alone; the trainable part narrows it."),
+        (allowed(fixed=DECODER), forgotten),
+        (allowed(half=0.01), "two decimals hide half a unit, 0.005 M, not 0.01 M."),
+        (tuple(v + rest for v in truth), "this is all that trains; take the decoder off."),
+        (tuple(v + NO_MASK for v in truth), forgotten),
+    )
+    if not agrees((low, high), truth, 1, mistakes):
         raise Wrong(
             f"{low:,.0f} to {high:,.0f}: work out the range that each printed number allows, from "
             "half a unit of its last digit, and take what both allow."
         )
     with torch.device("meta"):
-        two, three = (
-            sum(p.numel() for p in build_adapters(1024, 24, _config(d)).parameters())
-            for d in (2, 3)
-        )
-    return (
-        f"Eq. 9 has {two:,} parameters for d = 2 and {three:,} for d = 3: it steps over the range."
-    )
-
-
-def _config(d: int):
-    from tlseg_lite.adapters.atl import ATLConfig
-
-    return ATLConfig("m", bottleneck=d)
+        designs = (build_adapters(1024, 24, ATLConfig("m", bottleneck=d)) for d in (2, 3))
+        two, three = (sum(p.numel() for p in design.parameters()) for design in designs)
+    return f"Eq. 9 has {two:,} parameters for d = 2, {three:,} for d = 3: it steps over the range."
 
 
 STARTS = {"up": ("up",), "down": ("down",), "all": ("down", "middle", "up")}
@@ -216,35 +186,34 @@ def _moves(zeroed: tuple[str, ...]) -> set[str]:
 def check_2_4(answer: Any) -> str:
     answer = parts(answer, tuple(STARTS))
     for start, zeroed in STARTS.items():
-        told = answer[start]
-        told = {told} if isinstance(told, str) else told
-        words = isinstance(told, (set, frozenset, list, tuple))
-        if not words or not all(isinstance(v, str) for v in told):
+        given = answer[start]
+        given = {given} if isinstance(given, str) else given
+        words = isinstance(given, (set, frozenset, list, tuple))
+        if not words or not all(isinstance(v, str) for v in given):
             raise Wrong(f"for {start!r} give the names of layers, such as ['down', 'up'], or [].")
-        told, truth = set(told), _moves(zeroed)
-        if odd := sorted(told - {"down", "middle", "up"}):
+        given = set(given)
+        if odd := sorted(given - {"down", "middle", "up"}):
             raise Wrong(f"there is no layer {odd[0]!r}; there are down, middle and up.")
-        if told == truth:
+        if given == _moves(zeroed):
             continue
-        others = {"down", "middle", "up"} - {start}
-        if start == "up" and told == others:
+        if start == "up" and given == {"down", "middle"}:
             raise Wrong(
-                "'up' at zero: it is the other way round. The gradient of a matrix is its output's "
+                "'up' at zero: it is the reverse. The gradient of a matrix is its output's "
                 "gradient times its input; 'up' has an input. The other two get theirs back "
                 "through 'up', times zero."
             )
-        if start == "up" and not told:
+        if start == "up" and not given:
             raise Wrong("'up' at zero: a zero matrix with an input that is not zero does learn.")
-        if start == "down" and "middle" in told:
+        if start == "down" and "middle" in given:
             raise Wrong(
                 "'down' at zero: the input of 'middle' is zero then, and so is its gradient."
             )
-        if start == "down" and "up" not in told:
+        if start == "down" and "up" not in given:
             raise Wrong("'down' at zero: the bias of 'middle' still gives 'up' an input.")
         if start == "down":
-            raise Wrong("'down' at zero: its input is the token, and the way back to it is open.")
+            raise Wrong("'down' at zero: its input is the token, and the gradient reaches it.")
         raise Wrong(
-            "all at zero: every matrix has either a zero input or a zero matrix on its way back. "
+            "all at zero: every matrix has either a zero input or a zero matrix after it. "
             "Only the last bias moves: the adapter can learn a constant and nothing else, ever."
         )
     return "So one zero layer is a safe start, and three are a dead end."
@@ -263,40 +232,31 @@ def check_2_5(answer: Any) -> str:
     def finish(x):
         return x + block.mlp(block.norm2(x))
 
-    def outside(block, x, atl):
-        x = x + atl(x)
-        return finish(x + attention_output(block, x))
-
-    def late(block, x, atl):
-        x = x + attention_output(block, x)
-        return finish(x + atl(x))
-
     def attended(x):
         return attention_output(block, x)
+
+    def inside(block, x, atl):
+        return finish(x + attended(x) + atl(attended(x)))
+
+    def outside(block, x, atl):
+        x = x + atl(x)
+        return finish(x + attended(x))
+
+    def late(block, x, atl):
+        x = x + attended(x)
+        return finish(x + atl(x))
 
     mistakes = (
         (outside, "this is the ATL outside: it changes the block's input (Eq. 6 and 7)."),
         (late, "the ATL comes before the block's own shortcut; you apply it to the sum."),
         (lambda b, x, a: finish(x + a(attended(x))), "the ATL's residual is missing (Eq. 11)."),
-        (
-            lambda b, x, a: finish(attended(x) + a(attended(x))),
-            "the block's own shortcut is missing: its input x is lost (Eq. 12).",
-        ),
+        (lambda b, x, a: finish(attended(x) + a(attended(x))),
+         "the block's own shortcut is missing: its input x is lost (Eq. 12)."),
         (lambda b, x, a: finish(x + attended(x)), "the ATL is not used at all."),
-        (
-            lambda b, x, a: x + attended(x) + a(attended(x)),
-            "the second half of the block is missing: its MLP with the shortcut (Eq. 13).",
-        ),
-        (
-            lambda b, x, a: finish(x + attended(x) + a(x)),
-            "your ATL sees the block's input; inside, it sees the attention's output.",
-        ),
-    )
-    on_fresh_inputs(
-        answer,
-        cases,
-        lambda b, x, a: finish(x + attended(x) + a(attended(x))),
-        1e-4,
-        mistakes,
-    )
+        (lambda b, x, a: x + attended(x) + a(attended(x)),
+         "the second half of the block is missing: its MLP with the shortcut (Eq. 13)."),
+        (lambda b, x, a: finish(x + attended(x) + a(x)),
+         "your ATL sees the block's input; inside, it sees the attention's output."),
+    )  # fmt: skip
+    on_fresh_inputs(answer, cases, inside, 1e-4, mistakes)
     return "The block's shortcut carries x around the ATL, whatever the ATL does to its part."

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tlseg_lite.exercises.verdict import Wrong, choice, close, near, number, parts
+from tlseg_lite.exercises.verdict import Wrong, close, near, number, parts, supported
 from tlseg_lite.metrics.confusion import ConfusionMatrix
 
 PARTS = ("train", "val", "test")
@@ -14,7 +14,7 @@ SIDE = 12
 
 
 def given_C_1() -> Any:
-    """Tiles of one large picture, cut without gaps: id, row and column, in no useful order."""
+    """Tiles of one large image, cut without gaps: id, row and column, in no useful order."""
     import pandas as pd
 
     tiles = pd.DataFrame(
@@ -50,9 +50,7 @@ def check_C_1(answer: Any) -> str:
 
     def touching(name, others):
         beside = np.array([place[i] for other in others for i in chosen[other]])
-        return sum(
-            bool((np.abs(beside - place[i]).max(1) == 1).any()) for i in chosen[name]
-        )  # fmt: skip
+        return sum(bool((np.abs(beside - place[i]).max(1) == 1).any()) for i in chosen[name])
 
     if leaks := touching("test", ("train", "val")):
         how = "a random split does that. Cut the area in blocks" if leaks > 15 else "leave a gap"
@@ -79,7 +77,7 @@ def check_C_2(answer: Any) -> str:
         (mapped * precision, "this is the part of the map that is right; add what was missed."),
         (mapped / recall, "the false alarms are still in it: take them off first."),
         (mapped * recall / precision, "upside down: false alarms take away, missed ones add."),
-        (mapped * recall, "recall tells what share of the true area was found: divide by it."),
+        (mapped * recall, "recall is the share of the true area that was found: divide by it."),
         (mapped / precision, "false alarms make the map too large: multiply by the precision."),
         (mapped * f1, "F1 mixes two errors that pull in opposite directions."),
         (mapped * precision * recall, "divide by the recall."),
@@ -133,10 +131,8 @@ def check_C_3(answer: Any) -> str:
             f"the interval {low:.2f} to {high:.2f} is not that of drawing these "
             f"{len(each)} images; tl.statistics.bootstrap gives it."
         )
-    told = choice(answer["claim"], ("better", "worse", "open"), "claim")
-    truth = "better" if difference.low > 0 else "worse" if difference.high < 0 else "open"
     span = f"model minus baseline {100 * difference.difference:+.1f} points, "
     span += f"95 % interval {100 * difference.low:+.1f} to {100 * difference.high:+.1f}"
-    if told != truth:
-        raise Wrong(f"{span}: that supports {truth!r}, and you claim {told!r}.")
+    words = ("better", "worse", "open")
+    supported(answer["claim"], "claim", difference.low, difference.high, words, span)
     return f"{span}, {len(each)} images."

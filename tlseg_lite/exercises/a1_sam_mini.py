@@ -8,15 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from tlseg_lite.exercises.verdict import (
-    Wrong,
-    call,
-    choice,
-    near,
-    numbers,
-    on_fresh_inputs,
-    parts,
-)
+from tlseg_lite.exercises.verdict import Wrong, call, choice, near, numbers, on_fresh_inputs, parts
 
 SINGLE, MEANT, OTHER = 0.90, (0.50, 0.22, 0.70), (0.10, 0.62, 0.84)
 
@@ -44,36 +36,35 @@ def check_A1_1(answer: Any) -> str:
 
 def check_A1_2(answer: Any) -> str:
     generator = torch.Generator().manual_seed(2)
-    cases = [
-        (
-            torch.rand(6, 7, generator=generator) * 0.98 + 0.01,
-            (torch.rand(6, 7, generator=generator) > 0.7).float(),
-        )
-        for _ in range(3)
-    ]
+
+    def draw():
+        return torch.rand(6, 7, generator=generator)
+
+    cases = [(draw() * 0.98 + 0.01, (draw() > 0.7).float()) for _ in range(3)]
 
     def right(p, t):
         return torch.where(t > 0, p, 1 - p)
 
-    def bce(p, t):
-        return F.binary_cross_entropy(p, t, reduction="none")
+    def weighted(p, t, factor):
+        return (factor * F.binary_cross_entropy(p, t, reduction="none")).mean()
+
+    def focal(p, t):
+        return weighted(p, t, (1 - right(p, t)) ** 2)
 
     mistakes = (
-        (lambda p, t: bce(p, t).mean(), "this is plain cross-entropy; the factor is missing."),
-        (lambda p, t: (right(p, t) ** 2 * bce(p, t)).mean(),
+        (F.binary_cross_entropy, "this is plain cross-entropy; the factor is missing."),
+        (lambda p, t: weighted(p, t, right(p, t) ** 2),
          "the factor is upside down: it should be small where the model is right already."),
-        (lambda p, t: ((1 - right(p, t)) * bce(p, t)).mean(), "the factor is squared."),
-        (lambda p, t: ((1 - p) ** 2 * bce(p, t)).mean(),
+        (lambda p, t: weighted(p, t, 1 - right(p, t)), "the factor is squared."),
+        (lambda p, t: weighted(p, t, (1 - p) ** 2),
          "for background the probability of the truth is 1 - p: take p_t, not p."),
-        (lambda p, t: ((1 - right(p, t)) ** 2 * bce(p, t)).sum(), "take the mean, not the sum."),
-        (lambda p, t: 20 * ((1 - right(p, t)) ** 2 * bce(p, t)).mean(),
+        (lambda p, t: p.numel() * focal(p, t), "take the mean, not the sum."),
+        (lambda p, t: 20 * focal(p, t),
          "this has SAM's weight of 20 in it; asked is the focal loss alone."),
-        (lambda p, t: -((1 - right(p, t)) ** 2 * bce(p, t)).mean(), "a loss is positive."),
-        (lambda p, t: (t * (1 - p) ** 2 * -p.log()).mean(), "the background's pixels are missing."),
+        (lambda p, t: -focal(p, t), "a loss is positive."),
+        (lambda p, t: weighted(p, t, t * (1 - p) ** 2), "the background's pixels are missing."),
     )  # fmt: skip
-    on_fresh_inputs(
-        answer, cases, lambda p, t: ((1 - right(p, t)) ** 2 * bce(p, t)).mean(), 1e-4, mistakes
-    )
+    on_fresh_inputs(answer, cases, focal, 1e-4, mistakes)
     return "A pixel at 0.9 counts a hundredth of what plain cross-entropy gives it."
 
 
@@ -113,15 +104,14 @@ def check_A1_4(answer: Any) -> str:
     labels[:, 40:], labels[5:9, 5:11], labels[30:34, 45:50] = 1, 2, 3
     rng, trials = np.random.default_rng(0), 1200
     counts, turned = np.zeros(4), 0
-    if not callable(answer):
-        call(answer)
-    for _ in range(trials):
-        x, y = (round(v) for v in numbers(_draw(answer, labels, rng), 2, "a click"))
+    for _ in range(trials):  # the generator is not copied: each call draws anew
+        click = call(answer, labels.copy(), rng, copies=False)
+        x, y = (round(v) for v in numbers(click, 2, "a click"))
         if not (0 <= y < 40 and 0 <= x < 60):
             turned += 0 <= x < 40 and 0 <= y < 60
             if turned:
                 raise Wrong(f"the click ({x}, {y}) lies outside: x is the column, y the row.")
-            raise Wrong(f"the click ({x}, {y}) lies outside the picture of 60 x 40 pixels.")
+            raise Wrong(f"the click ({x}, {y}) lies outside the image of 60 x 40 pixels.")
         counts[labels[y, x]] += 1
     share = counts / trials
     area = np.bincount(labels.ravel()) / labels.size
@@ -133,23 +123,11 @@ def check_A1_4(answer: Any) -> str:
     if share.max() > 0.99:
         raise Wrong("nearly all clicks fall on one region; draw the region anew each time.")
     if np.abs(share - 0.25).max() > 0.06:
-        told = ", ".join(f"{100 * s:.0f} %" for s in share)
+        shares = ", ".join(f"{100 * s:.0f} %" for s in share)
         if share[0] < 0.02 and abs(share[1] - 1 / 3) < 0.06:
             raise Wrong("region 0 is a region, too: it gets no click.")
-        raise Wrong(f"the four regions get {told} of the clicks; a quarter each is wanted.")
+        raise Wrong(f"the four regions get {shares} of the clicks; a quarter each is wanted.")
     return "The model's own pre-training stands between the two: `balance` in draw_prompts."
-
-
-def _draw(answer: Any, labels: np.ndarray, rng: np.random.Generator) -> Any:
-    """One click; the generator is not copied, so that each call draws anew."""
-    from tlseg_lite.exercises.verdict import refuse_placeholders
-
-    try:
-        result = answer(labels.copy(), rng)
-    except Exception as error:  # whatever the reader's code may raise
-        raise Wrong(f"your function raised {type(error).__name__}: {str(error)[:200]}") from error
-    refuse_placeholders(result)
-    return result
 
 
 def check_A1_5(answer: Any) -> str:
@@ -162,8 +140,7 @@ def check_A1_5(answer: Any) -> str:
         (0.3**2 / 288, "this is the variance of the mean; take its root."),
     )
     near(answer["error"], truth, 0.0006, mistakes, "error")
-    told = choice(answer["steps"], ("smaller", "larger", "same"), "steps")
-    if told != "smaller":
+    if choice(answer["steps"], ("smaller", "larger", "same"), "steps") != "smaller":
         generator = np.random.default_rng(1)
         region = generator.normal(0, 0.28, 288)
         points = region + generator.normal(0, 0.1, (2000, 2, 288))

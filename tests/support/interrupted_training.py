@@ -1,8 +1,8 @@
 """Trains in child processes and kills them: started once, forked for each training.
 
-Usage: ``python killing.py FOLDER KILLS``. Trains undisturbed in FOLDER/straight, then again in
-FOLDER/killed with KILLS kills (signal 9), and prints a report as JSON. A parent that has imported
-everything forks the children, so that a training that is begun anew costs next to nothing.
+Usage: ``python interrupted_training.py FOLDER KILLS``. Trains undisturbed in FOLDER/straight, then
+again in FOLDER/killed with KILLS kills (signal 9), and prints a report as JSON. A parent that has
+imported everything forks the children, so that a training that is begun anew costs next to nothing.
 
 Half of the kills come from outside after a random time, at any point of the work. The other half
 come from inside, at a random place of the writing of the files: half of the bytes written, before

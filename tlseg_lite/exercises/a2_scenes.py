@@ -19,8 +19,8 @@ def check_A2_1(answer: Any) -> str:
         height[1, 1] = max(height[1, 1], height.min() + 1)  # no pits here
 
     def steepest(height, weigh, sign=1):
-        def drop(way):
-            dy, dx = way
+        def drop(step):
+            dy, dx = step
             length = np.hypot(dy, dx) if weigh else 1.0
             return sign * (height[1, 1] - height[1 + dy, 1 + dx]) / length
 
@@ -28,24 +28,21 @@ def check_A2_1(answer: Any) -> str:
 
     mistakes = (
         (lambda h: steepest(h, False), "this is the lowest neighbour. A diagonal one is farther "
-         "away, by the root of two: water takes the steepest way."),
-        (lambda h: steepest(h, True, -1), "this is the steepest way up."),
+         "away, by the root of two: water takes the steepest path."),
+        (lambda h: steepest(h, True, -1), "this is the steepest path up."),
         (lambda h: steepest(h, True)[::-1], "dx and dy are exchanged: rows (dy) come first."),
         (lambda h: tuple(v + 1 for v in steepest(h, True)), "give the step from the middle, -1 to "
          "1, not the place in the array."),
         (lambda h: max([w for w in NEIGHBOURS if 0 in w],
                        key=lambda w: h[1, 1] - h[1 + w[0], 1 + w[1]]),
-         "water may leave in eight directions; you look at four."),
+         "water may leave in eight directions; you compare four."),
     )  # fmt: skip
-    on_fresh_inputs(
-        answer,
-        cases,
-        lambda h: steepest(h, True),
-        1e-9,
-        mistakes,
-        lambda h: f"the heights {h.tolist()}",
-    )
-    return "This is D8, flow in eight directions. The package adds a way out of pits."
+
+    def words(height):
+        return f"the heights {height.tolist()}"
+
+    on_fresh_inputs(answer, cases, lambda h: steepest(h, True), 1e-9, mistakes, words)
+    return "This is D8, flow in eight directions. The package adds a path out of pits."
 
 
 def _lit(slope: float, elevation: float, towards: bool) -> float:
@@ -139,32 +136,16 @@ def check_A2_5(answer: Any) -> str:
     def line(x, y):
         return float(np.polyfit(x, y, 1)[0])
 
+    def slope(areas, low=2e3, high=2e4, rank=np.log10):
+        """Of the number that is at least as large (the rank), over the area between two limits."""
+        keep = (areas > low) & (areas < high)
+        return line(np.log10(areas[keep]), rank(np.arange(1, areas.size + 1))[keep])
+
     def falling(areas):
-        areas = np.sort(areas)[::-1]
-        n = np.arange(1, areas.size + 1)
-        keep = (areas > 2e3) & (areas < 2e4)
-        return areas, n, keep
+        return np.sort(areas)[::-1]
 
     def truth(areas):
-        areas, n, keep = falling(areas)
-        return line(np.log10(areas[keep]), np.log10(n[keep]))
-
-    def everything(areas):
-        areas, n, _ = falling(areas)
-        return line(np.log10(areas), np.log10(n))
-
-    def rising(areas):
-        areas, n, keep = falling(areas)
-        return line(np.log10(areas[keep]), np.log10(n[::-1][keep]))
-
-    def one_log(areas):
-        areas, n, keep = falling(areas)
-        return line(np.log10(areas[keep]), n[keep])
-
-    def unsorted(areas):
-        n = np.arange(1, areas.size + 1)
-        keep = (areas > 2e3) & (areas < 2e4)
-        return line(np.log10(areas[keep]), np.log10(n[keep]))
+        return slope(falling(areas))
 
     def histogram(areas):
         edges = np.logspace(np.log10(2e3), np.log10(2e4), 11)
@@ -175,12 +156,15 @@ def check_A2_5(answer: Any) -> str:
 
     mistakes = (
         (lambda a: -truth(a), "the sign: the number falls with the area."),
-        (everything, "fit between 2,000 and 20,000 square metres only."),
-        (rising, "count the landslides that are at least as large: the largest has rank 1."),
-        (unsorted, "sort the areas first, the largest first: its rank is 1."),
-        (one_log, "take the logarithm of the number as well."),
+        (lambda a: slope(falling(a), 0, np.inf), "fit between 2,000 and 20,000 "
+         "square metres only."),
+        (lambda a: slope(falling(a), rank=lambda n: np.log10(n[::-1])), "count the "
+         "landslides that are at least as large: the largest has rank 1."),
+        (slope, "sort the areas first, the largest first: its rank is 1."),
+        (lambda a: slope(falling(a), rank=lambda n: n), "take the logarithm of the number as "
+         "well."),
         (histogram, "this is the density of sizes, one steeper than the number at least as large."),
         (lambda a: 1 / truth(a), "x and y are exchanged: the area lies on the x axis."),
-    )
+    )  # fmt: skip
     on_fresh_inputs(answer, cases, truth, 0.02, mistakes)
     return "Near -1 on the scenes above: ten times the area, a tenth of the number."

@@ -1,4 +1,4 @@
-"""Checks of chapter 6: invert a row, find the forged one, which F1, a forgery, an own table."""
+"""Checks of chapter 6: invert a row, find the forged one, which F1, a forgery, your own table."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tlseg_lite.exercises.verdict import (
     close,
     near,
     number,
+    on_fresh_inputs,
     parts,
 )
 from tlseg_lite.metrics.confusion import ConfusionMatrix
@@ -26,29 +27,19 @@ def check_6_1(answer: Any) -> str:
     e, i1, miou = 0.04, 0.64, 0.80
     i0 = 2 * miou - i1
     tp, tn = e * i1 / (1 - i1), e * i0 / (1 - i0)
-    near(
-        answer["tp"],
-        tp,
-        0.0006,
-        (
-            (0.96 * i1 / (1 - i1), "e is the share of wrong pixels, 1 - OA."),
-            (e * i1, "an IoU is TP / (TP + e); turned around, e I / (1 - I)."),
-            (e * (1 - i1) / i1, "this is upside down: e I / (1 - I)."),
-            (e * miou / (1 - miou), "take the landslide's IoU, not MIoU."),
-        ),
-        "tp",
+    mistakes = (
+        (0.96 * i1 / (1 - i1), "e is the share of wrong pixels, 1 - OA."),
+        (e * i1, "an IoU is TP / (TP + e); turned around, e I / (1 - I)."),
+        (e * (1 - i1) / i1, "this is upside down: e I / (1 - I)."),
+        (e * miou / (1 - miou), "take the landslide's IoU, not MIoU."),
     )
-    near(
-        answer["tn"],
-        tn,
-        0.006,
-        (
-            (e * miou / (1 - miou), "MIoU is the mean of both IoUs: I0 = 2 MIoU - I1."),
-            (1 - e - tp, "this forces the sum to be 1. Compute TN from I0, then look at the sum."),
-            (e * i1 / (1 - i1), "this is TP again; the background has I0 = 2 MIoU - I1."),
-        ),
-        "tn",
+    near(answer["tp"], tp, 0.0006, mistakes, "tp")
+    mistakes = (
+        (e * miou / (1 - miou), "MIoU is the mean of both IoUs: I0 = 2 MIoU - I1."),
+        (1 - e - tp, "this forces the sum to be 1. Compute TN from I0, then add up."),
+        (e * i1 / (1 - i1), "this is TP again; the background has I0 = 2 MIoU - I1."),
     )
+    near(answer["tn"], tn, 0.006, mistakes, "tn")
     if not isinstance(answer["possible"], (bool, np.bool_)):
         raise Wrong("'possible' should be True or False.")
     if answer["possible"]:
@@ -56,15 +47,22 @@ def check_6_1(answer: Any) -> str:
     return f"The sum is {tp + tn + e:.2f}. Rounding explains a few thousandths."
 
 
+MODELS = (  # made up: name, recall, precision
+    ("A", 0.62, 0.66),
+    ("B", 0.71, 0.69),
+    ("C", 0.66, 0.74),
+    ("D", 0.78, 0.70),
+    ("E", 0.74, 0.81),
+    ("F", 0.81, 0.79),
+)
+
+
 @cache
 def _suspects() -> tuple[dict[str, dict[str, float]], str, str]:
     """Six rows, the name of the forged one, and of the one from other pixels."""
     rng = np.random.default_rng(4)
     rows = {}
-    for name, recall, precision in (
-        *(("A", 0.62, 0.66), ("B", 0.71, 0.69), ("C", 0.66, 0.74)),
-        *(("D", 0.78, 0.70), ("E", 0.74, 0.81), ("F", 0.81, 0.79)),
-    ):
+    for name, recall, precision in MODELS:
         share = 0.061 if name == "B" else 0.1
         tp = share * (recall + rng.uniform(-0.01, 0.01))
         fp = tp * (1 / precision - 1)
@@ -85,27 +83,28 @@ def given_6_2() -> Any:
 
 
 def check_6_2(answer: Any) -> str:
-    from tlseg_lite.audit.report import check
+    from tlseg_lite.audit import check
 
     answer = parts(answer, ("forged", "other pixels"))
     rows, forged, other = _suspects()
-    told = {key: choice(value, tuple(rows), key) for key, value in answer.items()}
+    given = {key: choice(value, tuple(rows), key) for key, value in answer.items()}
     best = max((name for name in rows if name != forged), key=lambda name: rows[name]["miou"])
-    if (told["forged"], told["other pixels"]) == (other, forged):
+    if (given["forged"], given["other pixels"]) == (other, forged):
         raise Wrong(
             f"the two are exchanged. Row {other} agrees with itself: it is odd only beside the "
             "others. A forged row need not agree with itself."
         )
     for key, truth in (("forged", forged), ("other pixels", other)):
-        if told[key] == truth:
+        name = given[key]
+        if name == truth:
             continue
-        report = check(title=told[key], decimals=2, **rows[told[key]])
+        report = check(title=name, decimals=2, **rows[name])
         share = 100 * report.best.landslide_share
         if key == "forged" and report.consistent:
-            extra = " A high score alone is no sign of a forgery." if told[key] == best else ""
-            raise Wrong(f"row {told[key]} agrees with itself: some matrix has its scores.{extra}")
+            extra = " A high score alone is no sign of a forgery." if name == best else ""
+            raise Wrong(f"row {name} agrees with itself: some matrix has its scores.{extra}")
         raise Wrong(
-            f"row {told[key]} has a landslide share of {share:.1f} %. Look for the share that the "
+            f"row {name} has a landslide share of {share:.1f} %. Look for the share that the "
             "rows of a table have in common, and for the row that does not have it."
         )
     share = 100 * check(title=other, decimals=2, **rows[other]).best.landslide_share
@@ -117,11 +116,9 @@ def check_6_2(answer: Any) -> str:
 
 def _rows_of_unknown_f1() -> tuple[list[dict[str, float]], list[str]]:
     rng, rows, kinds = np.random.default_rng(7), [], []
-    for kind, name in (
-        *(("harmonic", "f1"), ("mean of classes", "f1_mean_of_classes")),
-        *(("landslide", "landslide_f1"), ("mean of classes", "f1_mean_of_classes")),
-        *(("landslide", "landslide_f1"), ("harmonic", "f1")),
-    ):
+    order = ("harmonic", "mean of classes", "landslide")
+    for kind in (*order, "mean of classes", "landslide", "harmonic"):
+        name = {"harmonic": "f1", "mean of classes": "f1_mean_of_classes"}.get(kind, "landslide_f1")
         share = rng.uniform(0.02, 0.2)
         tp = share * rng.uniform(0.55, 0.7)
         fp = tp * rng.uniform(0.05, 0.15)
@@ -135,9 +132,9 @@ def _rows_of_unknown_f1() -> tuple[list[dict[str, float]], list[str]]:
 def check_6_3(answer: Any) -> str:
     rows, kinds = _rows_of_unknown_f1()
     names = ("harmonic", "mean of classes", "landslide")
-    told = [choice(call(answer, row), names, "the result") for row in rows]
-    if told == kinds:
-        return "Where P and REC lie apart, the two macro F1s do as well."
+
+    def truth(row):
+        return kinds[rows.index(row)]
 
     def two(row):
         harmonic = 2 * row["precision"] * row["recall"] / (row["precision"] + row["recall"])
@@ -149,24 +146,26 @@ def check_6_3(answer: Any) -> str:
 
     def of_miou(row):
         miou = row["miou"]
-        found = two(row)
-        mean = abs(row["f1"] - 200 * miou / (100 + miou)) < 0.02
-        return "mean of classes" if mean else found
+        return "mean of classes" if abs(row["f1"] - 200 * miou / (100 + miou)) < 0.02 else two(row)
 
-    for mistaken, explanation in (
+    mistakes = (
         (two, "you test the harmonic mean only; what is left has two readings."),
         (no_mean, "you test the landslide's F1 only; what is left has two readings."),
         (of_miou, "2 I / (1 + I) holds for one class: turn each IoU into an F1, then average."),
-    ):
-        if told == [mistaken(row) for row in rows]:
-            raise Wrong(explanation)
-    place = next(i for i, (a, b) in enumerate(zip(told, kinds, strict=True)) if a != b)
-    row = ", ".join(f"{name} {value:.2f}" for name, value in rows[place].items())
-    raise Wrong(f"the row with {row} prints the F1 {kinds[place]!r}; you say {told[place]!r}.")
+    )
+
+    def words(row):
+        return f"the row with {', '.join(f'{name} {value:.2f}' for name, value in row.items())}"
+
+    on_fresh_inputs(
+        answer, [(row,) for row in rows], truth, 0, mistakes, words,
+        accept=lambda result: choice(result, names, "the result"),
+    )  # fmt: skip
+    return "Where P and REC lie apart, the two macro F1s do as well."
 
 
 def check_6_4(answer: Any) -> str:
-    from tlseg_lite.audit.report import check, published, recover_confusion
+    from tlseg_lite.audit import check, published, recover_confusion
 
     answer = call(answer) if callable(answer) else answer
     answer = {name: number(value, name) for name, value in parts(answer, SIX).items()}
@@ -179,7 +178,7 @@ def check_6_4(answer: Any) -> str:
     report = check(title="yours", decimals=2, **{n: round(v, 2) for n, v in answer.items()})
     if not report.consistent:
         few = f"you changed {' and '.join(changed)} and left the rest: " if len(changed) < 4 else ""
-        raise Wrong(f"{few}tl.audit.check notices. It says: {report.findings[0]}")
+        raise Wrong(f"{few}tl.audit.check notices. It reports: {report.findings[0]}")
     share, true = 100 * report.best.landslide_share, 100 * old.landslide_share
     if abs(share - true) > 0.1:
         raise Wrong(
@@ -187,7 +186,7 @@ def check_6_4(answer: Any) -> str:
             f"its table have {true:.2f} %. Move pixels from FN to TP, or from FP to TN."
         )
     return (
-        "Nobody can tell from the numbers. Consistency does not prove that a row is true; "
+        "The numbers do not show it. Consistency does not prove that a row is true; "
         "inconsistency proves that it is not."
     )
 
@@ -195,8 +194,7 @@ def check_6_4(answer: Any) -> str:
 def check_6_5(answer: Any) -> str:
     import pandas as pd
 
-    from tlseg_lite.audit.recover import COLUMNS
-    from tlseg_lite.audit.report import audit_table
+    from tlseg_lite.audit import COLUMNS, audit_table
 
     if not isinstance(answer, pd.DataFrame):
         raise Wrong(f"a DataFrame is wanted, and you gave a {type(answer).__name__}.")
@@ -209,7 +207,7 @@ def check_6_5(answer: Any) -> str:
             f"to some of {', '.join(SIX)}; three at least."
         )
     if len(answer) < 2:
-        raise Wrong("one row is not a table: the rows together tell the convention. Two or more.")
+        raise Wrong("one row is not a table: the rows together settle the convention. Two or more.")
     values = answer[columns]
     if any(not pd.api.types.is_numeric_dtype(values[name]) for name in columns):
         raise Wrong("a column of scores holds text; turn it into numbers with astype(float).")
@@ -221,10 +219,10 @@ def check_6_5(answer: Any) -> str:
     if not len(audited):
         raise Wrong("no row holds a score.")
     verdicts = audited["verdict"].value_counts().to_dict()
-    told = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
+    summary = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
     if "landslide_share" in audited and audited["landslide_share"].notna().any():
         low, high = audited["landslide_share"].min(), audited["landslide_share"].max()
         same = close(low, high, 0.5)
-        told += f"; landslide shares {low:.1f} to {high:.1f} %"
-        told += ", alike" if same else ", NOT alike: were all rows scored on the same pixels?"
-    return f"The audit of your {len(audited)} rows: {told}."
+        summary += f"; landslide shares {low:.1f} to {high:.1f} %"
+        summary += ", alike" if same else ", NOT alike: were all rows scored on the same pixels?"
+    return f"The audit of your {len(audited)} rows: {summary}."
