@@ -3,9 +3,9 @@
 Writes book/results/data_loading.csv, one row for each size of picture, size of model and place of
 the cache: images a second of one process that reads, changes at random and fits them (one thread,
 as a loader worker), how many times faster than without a cache, and how many times as many as the
-training step of that model takes in one thread of this machine. Also
-tlseg_lite/tables/training_speed.csv: the measured step as a share of the machine's matrix rate,
-which `Recipe.for_this_machine` estimates with.
+training step of that model takes in one thread of this machine. Also training_speed.csv in
+tlseg_lite/training/tables: the measured step as a share of the machine's matrix rate, which
+`Recipe.for_this_machine` estimates with.
 
 On a CPU a second is a second of processor time of one thread, so a busy machine does not change
 what is measured. All cases take turns, and the best of the rounds counts. Files are in the
@@ -31,9 +31,9 @@ import tlseg_lite as tl
 from tlseg_lite.core.provenance import provenance
 from tlseg_lite.data import Augment, Cached, Prepared
 from tlseg_lite.data.images import ImagePairs
-from tlseg_lite.training import machine
 from tlseg_lite.training.step import TrainingStep, accelerator_for, optimiser_for
 
+machine = tl.machine  # the module tlseg_lite.training.preflight
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "book" / "results" / "data_loading.csv"
 SIDES = {"Bijie, typical": 256, "aerial tile": 2048}

@@ -366,17 +366,6 @@ def rate(row: dict) -> float:
     return float(row["images_per_second"])
 
 
-def multiply_adds(variant: str, image_size: int) -> float:
-    """Multiply-adds of an encoder's forward pass for an image, without those of padding."""
-    v = tl.sam.VARIANTS[variant]
-    tokens, c = (image_size // tl.sam.PATCH) ** 2, v.width
-    linear = 12 * c * c * tokens * v.depth
-    seen = [tokens if b in v.global_blocks else v.window**2 for b in range(v.depth)]
-    attention = sum(2 * tokens * c * n for n in seen)
-    ends = tokens * (3 * tl.sam.PATCH**2 * c + c * v.decoder_width + 9 * v.decoder_width**2)
-    return linear + attention + ends
-
-
 # ---- rows ------------------------------------------------------------------------------------
 
 
@@ -394,7 +383,7 @@ def row_of(case: Case, mode: str, batch: int, limit: float, purpose: str, answer
     if answer["status"] == "done":
         middle = statistics.median(answer["walls"])
         passes = 1 if mode == "forward" else 2  # the weights are frozen: inputs' gradients alone
-        flops = 2 * passes * multiply_adds(case.variant, case.image_size) * batch
+        flops = passes * tl.machine.encoder_flop(case.variant, case.image_size) * batch
         row |= {
             "repeats": len(answer["walls"]),
             "seconds": f"{middle:.4g}",

@@ -19,6 +19,7 @@ __getattr__, __dir__, __all__ = lazy(
     globals(),
     {
         "core.errors": "CheckpointError",
+        "core.trainable": "Trainable",
         "metrics": "ConfusionMatrix Scores",
         "sam": "load_sam",
         "adapters": "ATLConfig DESIGNS EncoderOptions LoRAConfig TransLandSeg count_parameters "

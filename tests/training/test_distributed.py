@@ -13,7 +13,7 @@ from course import ROOT
 from training_helpers import Blobs
 
 import tlseg_lite as tl
-from tlseg_lite.training.loader import training_batches
+from tlseg_lite.training.loader import TrainingBatches
 
 # 9 training images in batches of 4: the last batch has one image, for one of two processes.
 # 3 validation images: one process counts two of them, the other one.
@@ -140,4 +140,4 @@ def test_a_batch_smaller_than_the_processes_is_refused():
 
     two = SimpleNamespace(num_processes=2, process_index=0, device=torch.device("cpu"))
     with pytest.raises(ValueError, match="batch_size is 1 for 2 processes"):
-        training_batches(Blobs(4), 64, tl.Recipe(batch_size=1), two)
+        TrainingBatches(Blobs(4), 64, tl.Recipe(batch_size=1), two)

@@ -10,6 +10,7 @@ from training_helpers import Blobs, Threshold
 
 import tlseg_lite as tl
 from tlseg_lite.core.errors import CheckpointError
+from tlseg_lite.training import evaluation
 from tlseg_lite.training.loader import EpochOrder, SharedBatches
 from tlseg_lite.training.loop import preflight
 from tlseg_lite.training.step import learning_rate
@@ -199,6 +200,83 @@ def test_predictions_have_the_picture_s_size(model):
         tl.predict(model, torch.rand(1, 3, 50, 33))
 
 
+def test_images_that_are_none_are_refused_at_every_entrance(model, tmp_path):
+    class Spoilt(Blobs):
+        def __init__(self, value):
+            super().__init__(4)
+            self.value = value
+
+        def __getitem__(self, i):
+            item = super().__getitem__(i)
+            if i == 2:
+                item["image"][0, 3, 4] = self.value
+            return item
+
+    for value, words in ((float("nan"), "blob2 .*finite"), (255.0, r"blob2 .*\[0, 1\]")):
+        with pytest.raises(ValueError, match=words.replace("blob2", "the image given")):
+            tl.predict(model, Spoilt(value)[2]["image"])
+        with pytest.raises(ValueError, match=words):
+            tl.evaluate(model, Spoilt(value))
+        with pytest.raises(ValueError, match=words):
+            tl.fit(model, Spoilt(value), Blobs(2, "val"), RECIPE, tmp_path / "a", progress=False)
+        with pytest.raises(ValueError, match=words):
+            tl.fit(model, Blobs(2, "t"), Spoilt(value), RECIPE, tmp_path / "b", progress=False)
+
+
+def test_a_model_of_nans_is_not_scored_as_all_background(model, monkeypatch):
+    with torch.no_grad():
+        model.no_mask_embed.weight.fill_(float("nan"))
+    words = "logits are not finite .* on blob0, blob1, blob2 and 1 more; .*no_mask_embed.weight"
+    with pytest.raises(FloatingPointError, match=words):
+        tl.evaluate(model, Blobs(4))
+    with pytest.raises(FloatingPointError, match="not finite"):
+        tl.predict(model, Blobs(1)[0]["image"])
+
+
+def test_logits_that_overflow_on_one_image_name_it():
+    class Overflow(Threshold):
+        def forward(self, images):
+            bright = (images > 0.9).flatten(1).any(1)
+            return super().forward(images) / (~bright).float()[:, None, None, None]
+
+    data = [Blobs(3)[i] for i in range(3)]
+    data[1]["image"][:, :20] = 0.95
+    with pytest.raises(FloatingPointError, match=r"on blob1; its weights are finite.*precision"):
+        tl.evaluate(Overflow(), data)
+
+
+def test_counting_asks_the_device_once(monkeypatch):
+    """The counts of all images, and whether their logits are finite: a transfer each."""
+    asked = []
+    tolist, item, truth = torch.Tensor.tolist, torch.Tensor.item, torch.Tensor.__bool__
+    model, data = Threshold().to("cpu"), [Blobs(6)[i] for i in range(6)]
+    batches = list(evaluation._batches(model, data, 2))  # what the workers do
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda t: asked.append("tolist") or tolist(t))
+    monkeypatch.setattr(torch.Tensor, "item", lambda t: asked.append("item") or item(t))
+    monkeypatch.setattr(torch.Tensor, "__bool__", lambda t: asked.append("bool") or truth(t))
+    counts = sum(evaluation._counted(*pair) for pair in evaluation._answers(model, batches))
+    assert asked == ["tolist"]
+    assert sum(counts.counts()) == sum(item["mask"].numel() for item in data)
+
+
+def test_validation_images_are_prepared_by_the_workers(model, tmp_path):
+    """The squares come out of the loader; the main process never sees the native image."""
+    (samples, squares), *_ = evaluation._batches(model, Blobs(4), 3, workers=1)
+    assert squares.shape == (1, 3, 3, 64, 64)
+    assert all(set(sample) == {"id", "mask", "native_size"} for sample in samples)
+    expected = tl.data.fit_square(Blobs(4)[1], 64)["image"]
+    assert torch.equal(squares[0, 1], expected)
+    one = tl.fit(model, Blobs(3), Blobs(3, "v"), replace(RECIPE, epochs=1), tmp_path / "0")
+    again = tl.TransLandSeg(
+        tl.load_sam("sam_mini", None, image_size=64), tl.DESIGNS["TransLandSeg"]
+    )
+    two = tl.fit(
+        again, Blobs(3), Blobs(3, "v"), replace(RECIPE, epochs=1, workers=1), tmp_path / "1"
+    )
+    scores = ["loss", "miou", "landslide_iou", "oa"]
+    pd.testing.assert_frame_equal(one.history[scores], two.history[scores], check_exact=True)
+
+
 def test_learning_rate_warms_up_and_ends_at_zero():
     recipe = replace(RECIPE, learning_rate=1.0, warmup=0.1)
     rates = [learning_rate(recipe, step, 100) for step in range(100)]
@@ -240,6 +318,9 @@ def test_preflight_changes_nothing(model):
     steps = 2 * 3
     assert told.minutes == pytest.approx(steps * (told.seconds_per_step + told.waiting) / 60)
     assert "3 epochs of 5 images" in str(told)
+    options = model.encoder_options
+    preflight(model, Blobs(5), replace(RECIPE, checkpointing=True))
+    assert model.encoder_options is options
     assert "3 images at once" in str(told)
 
 
@@ -253,6 +334,44 @@ def test_preflight_counts_waiting_for_loaders():
     assert replace(told, loading=0.5).waiting == pytest.approx(1.0)
     assert replace(told, loading=0.5, processes=2).waiting == 0
     assert "3.1 GB at most" in str(told)
+
+
+def test_what_a_recipe_asks_of_the_encoder_ends_with_the_training(model, tmp_path):
+    seen, options = [], model.encoder_options
+    recipe = replace(RECIPE, epochs=1, checkpointing=True)
+    look = lambda _: seen.append(model.encoder_options.checkpoint)  # noqa: E731
+    tl.fit(model, Blobs(2), Blobs(1, "v"), recipe, tmp_path / "a", progress=False, watch=look)
+    assert seen == [True]
+    assert model.encoder_options is options
+
+    def stop(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tl.fit(model, Blobs(2), Blobs(1, "v"), recipe, tmp_path / "b", progress=False, watch=stop)
+    assert model.encoder_options is options
+
+
+def test_a_gpu_is_not_waited_for_in_each_step_and_divergence_is_said_all_the_same(
+    model, tmp_path, monkeypatch
+):
+    """On a GPU `_agree` must not ask for the loss; here the CPU plays one."""
+    from types import SimpleNamespace
+
+    from tlseg_lite.training.step import TrainingStep, accelerator_for, optimiser_for
+
+    step = TrainingStep(model, optimiser_for(model, RECIPE), RECIPE, accelerator_for(RECIPE))
+    gpu = SimpleNamespace(num_processes=1, device=torch.device("cuda"))
+    monkeypatch.setattr(step, "accelerator", gpu)
+    assert step._agree(torch.tensor(float("nan"), device="meta")) == [0.0, 0.0]  # meta: no value
+    assert step._agree(None) == [1.0, 0.0]
+
+    monkeypatch.setattr(TrainingStep, "_agree", lambda self, total: [float(total is None), 0.0])
+    with torch.no_grad():
+        model.no_mask_embed.weight.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="epoch 0: the loss is nan; lower learning_rate"):
+        tl.fit(model, Blobs(3), Blobs(2, "val"), RECIPE, tmp_path, progress=False)
+    assert not (tmp_path / "state.pt").exists()
 
 
 class Pointwise(torch.nn.Module):

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from tlseg_lite.core.seeding import seeded
 from tlseg_lite.sam.variants import PATCH
 
 HIGH_PASS_SHARE = 0.25
@@ -232,8 +233,7 @@ def build_adapters(
         ValueError: if the configuration names a block that the encoder does not have.
     """
     kind = BlockATLs if config.source == "block" else SharedATL
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed GPUs too
+    with seeded(seed):
         return kind(width, depth, config)
 
 

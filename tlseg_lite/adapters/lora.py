@@ -11,8 +11,9 @@ import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import nn
+
+from tlseg_lite.core.seeding import seeded
 
 if TYPE_CHECKING:
     from segment_anything.modeling.image_encoder import ImageEncoderViT
@@ -71,8 +72,7 @@ def with_lora(encoder: ImageEncoderViT, config: LoRAConfig, *, seed: int = 0) ->
         target_modules=["qkv"],
         bias="none",
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return inject_adapter_in_model(settings, adapted)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,14 +16,15 @@ from tlseg_lite.adapters.atl import ATLConfig, build_adapters
 from tlseg_lite.adapters.encoder import EncoderOptions, encode
 from tlseg_lite.adapters.lora import LoRAConfig, lora_parameters, with_lora
 from tlseg_lite.core.errors import CheckpointError
-from tlseg_lite.core.files import misfits, read_tensors, write_tensors
+from tlseg_lite.core.trainable import Trainable
+from tlseg_lite.core.trainable import load_model as load_model
 from tlseg_lite.sam.variants import build_sam, load_sam
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
 
 
-class TransLandSeg(nn.Module):
+class TransLandSeg(Trainable):
     """Images (B, 3, S, S), float in [0, 1] -> logits (B, 1, S, S); > 0 is landslide.
 
     S is `image_size`; images of another shape are fitted by `tlseg_lite.data.transforms`.
@@ -53,7 +55,6 @@ class TransLandSeg(nn.Module):
         tune_encoder: bool = False,
         encoder_options: EncoderOptions | None = None,
     ):
-        super().__init__()
         if not hasattr(sam, "image_encoder") or not hasattr(sam, "variant"):
             raise TypeError(
                 f"sam is a {type(sam).__name__}; expected the model that load_sam returns"
@@ -66,10 +67,10 @@ class TransLandSeg(nn.Module):
         lora = isinstance(config, LoRAConfig)
         if lora and tune_encoder:
             raise ValueError("LoRA keeps the encoder frozen: leave out tune_encoder or the LoRA")
+        super().__init__(sam.image_encoder.img_size)
         self.config = config
         self.variant = sam.variant
         self.backbone = getattr(sam, "origin", {"weights": "unknown"})
-        self.image_size = sam.image_encoder.img_size
         self.tune_encoder = tune_encoder
         self.encoder_options = encoder_options or EncoderOptions()
         encoder = copy.deepcopy(sam.image_encoder) if tune_encoder else sam.image_encoder
@@ -87,7 +88,7 @@ class TransLandSeg(nn.Module):
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """Image embedding, (B, 3, S, S) in [0, 1] -> (B, C, S/16, S/16)."""
-        self._check(images)
+        self.check_images(images)
         return encode(
             self.image_encoder, self.normalise(images), self.adapters, self.encoder_options
         )
@@ -115,14 +116,6 @@ class TransLandSeg(nn.Module):
         size = (self.image_size, self.image_size)
         return F.interpolate(logits, size, mode="bilinear", align_corners=False)
 
-    def _check(self, images: torch.Tensor) -> None:
-        side = self.image_size
-        if images.ndim != 4 or tuple(images.shape[1:]) != (3, side, side):
-            raise ValueError(
-                f"images have shape {tuple(images.shape)}, expected (B, 3, {side}, {side}); "
-                "tlseg_lite.data.transforms.fit_square brings any image to that size"
-            )
-
     def train(self, mode: bool = True) -> TransLandSeg:
         """Training mode for what trains; a frozen encoder stays in eval mode."""
         super().train(mode)
@@ -131,30 +124,16 @@ class TransLandSeg(nn.Module):
         return self
 
     def trained_state(self) -> dict[str, torch.Tensor]:
-        """The tensors that training changes, by name; the frozen backbone is not among them."""
-        return {name: p.detach() for name, p in self.named_parameters() if p.requires_grad}
+        """The tensors that training changes, by name; the frozen backbone is not among them.
 
-    def load_trained_state(self, state: dict[str, torch.Tensor], source: str | Path) -> None:
-        """Take over tensors made by `trained_state`; names and shapes must fit exactly.
-
-        Raises:
-            CheckpointError: names the tensors that do not fit.
+        A saved model names it instead: that of a ViT-L takes 17 MB.
         """
-        own = self.trained_state()
-        if odd := misfits(own, state):
-            raise CheckpointError(
-                f"{source} does not fit this model: {len(odd)} tensors are missing, unexpected or "
-                f"of another shape ({', '.join(odd[:3])}); build the model with the design that it "
-                "was saved with"
-            )
-        with torch.no_grad():
-            for name, tensor in own.items():
-                tensor.copy_(state[name])
+        return {name: p.detach() for name, p in self.named_parameters() if p.requires_grad}
 
     def description(self) -> dict[str, Any]:
         """How to build this model again, in plain values."""
         return {
-            "model": "TransLandSeg",
+            "model": self.kind,
             "variant": self.variant,
             "image_size": self.image_size,
             "config": None if self.config is None else self.config.as_dict(),
@@ -162,17 +141,24 @@ class TransLandSeg(nn.Module):
             "backbone": self.backbone,
         }
 
-    def save(self, path: str | Path) -> None:
-        """Write the trained tensors and the configuration as safetensors, atomically.
-
-        The frozen backbone is named in the file, not copied: a ViT-L model takes 17 MB.
-        """
-        write_tensors(path, self.trained_state(), self.description())
-
     @classmethod
-    def load_tensors(cls, path: str | Path) -> dict[str, torch.Tensor]:
-        """Only the tensors of a saved model, for `load_trained_state`; errors as in `load`."""
-        return read_tensors(path, expected="TransLandSeg")[0]
+    def from_description(
+        cls, about: Mapping[str, Any], source: str | Path, sam: Sam | None = None
+    ) -> TransLandSeg:
+        """The design of a saved model on the backbone named there, or on `sam`, if that fits."""
+        if sam is None:
+            sam = _backbone(about, source)
+        elif sam.variant != about["variant"] or sam.image_encoder.img_size != about["image_size"]:
+            raise CheckpointError(
+                f"{source} was trained on {about['variant']} at {about['image_size']} px, but sam "
+                f"is {sam.variant} at {sam.image_encoder.img_size} px"
+            )
+        elif (known := about["backbone"].get("fingerprint")) and known != sam.origin["fingerprint"]:
+            raise CheckpointError(
+                f"{source} was trained on other weights of {about['variant']} "
+                f"({about['backbone']}) than those of sam ({sam.origin})"
+            )
+        return cls(sam, _config(about["config"]), tune_encoder=about["tune_encoder"])
 
     @classmethod
     def load(cls, path: str | Path, sam: Sam | None = None) -> TransLandSeg:
@@ -182,35 +168,7 @@ class TransLandSeg(nn.Module):
             FileNotFoundError: no such file, or the backbone's own weights file is gone.
             CheckpointError: not a file of `save`, damaged, or `sam` is another backbone.
         """
-        tensors, about = read_tensors(path, expected="TransLandSeg")
-        if sam is None:
-            sam = _backbone(about, path)
-        elif sam.variant != about["variant"] or sam.image_encoder.img_size != about["image_size"]:
-            raise CheckpointError(
-                f"{path} was trained on {about['variant']} at {about['image_size']} px, but sam is "
-                f"{sam.variant} at {sam.image_encoder.img_size} px"
-            )
-        elif (known := about["backbone"].get("fingerprint")) and known != sam.origin["fingerprint"]:
-            raise CheckpointError(
-                f"{path} was trained on other weights of {about['variant']} "
-                f"({about['backbone']}) than those of sam ({sam.origin})"
-            )
-        model = cls(sam, _config(about["config"]), tune_encoder=about["tune_encoder"])
-        model.load_trained_state(tensors, path)
-        return model.eval()
-
-
-def load_model(path: str | Path, sam: Sam | None = None) -> nn.Module:
-    """The model saved at `path`, whichever class it is: `TransLandSeg` or a baseline.
-
-    Arguments and errors as `TransLandSeg.load`; `sam` is for a `TransLandSeg` only.
-    """
-    kind = read_tensors(path)[1]["model"]
-    if kind == "TransLandSeg":
-        return TransLandSeg.load(path, sam)
-    from tlseg_lite.baselines.wrapper import Baseline
-
-    return Baseline.load(path)
+        return super().load(path, sam=sam)
 
 
 def _config(values: dict[str, Any] | None) -> ATLConfig | LoRAConfig | None:

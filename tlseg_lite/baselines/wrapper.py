@@ -24,7 +24,9 @@ from tlseg_lite.baselines.registry import (
     network,
 )
 from tlseg_lite.core.errors import CheckpointError
-from tlseg_lite.core.files import misfits, read_tensors, write_tensors
+from tlseg_lite.core.files import read_tensors
+from tlseg_lite.core.seeding import seeded
+from tlseg_lite.core.trainable import Trainable, copy_strictly
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,8 +61,8 @@ _NOTES = {
 }
 
 
-class Baseline(nn.Module):
-    """A published model in TransLandSeg's form.
+class Baseline(Trainable):
+    """A published model in TransLandSeg's form; everything in it trains.
 
     Images (B, 3, S, S), float in [0, 1] -> logits (B, 1, S, S); > 0 is landslide. S is
     `image_size`. ImageNet normalisation happens inside. Made by `build_baseline`.
@@ -80,11 +82,10 @@ class Baseline(nn.Module):
         encoder_name: str,
         image_size: int,
     ):
-        super().__init__()
+        super().__init__(image_size)
         self.net = net
         self.name = name
         self.encoder_name = encoder_name
-        self.image_size = image_size
         self.encoder_weights: str | None = None  # set by what loads them
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
@@ -97,68 +98,28 @@ class Baseline(nn.Module):
         return (images - self.mean) / self.std
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        side = self.image_size
-        if images.ndim != 4 or tuple(images.shape[1:]) != (3, side, side):
-            raise ValueError(
-                f"images have shape {tuple(images.shape)}, expected (B, 3, {side}, {side}); "
-                "tlseg_lite.data.transforms.fit_square brings any image to that size"
-            )
+        self.check_images(images)
         images = self.normalise(images)
         # Convolutions on a processor want the channels side by side: up to 15 % of a step.
         return self.net(images.contiguous(memory_format=torch.channels_last))
 
-    def trained_state(self) -> dict[str, torch.Tensor]:
-        """All tensors that training changes, by name: parameters and batch-norm statistics."""
-        return {name: tensor.detach() for name, tensor in self.state_dict().items()}
-
-    def load_trained_state(self, state: Mapping[str, torch.Tensor], source: str | Path) -> None:
-        """Take over tensors made by `trained_state`; names and shapes must fit exactly.
-
-        Raises:
-            CheckpointError: names the tensors that do not fit.
-        """
-        _load_strictly(self, state, source)
-
     def description(self) -> dict[str, Any]:
         """How to build this model again, in plain values."""
         return {
-            "model": "Baseline",
+            "model": self.kind,
             "name": self.name,
             "encoder": self.encoder_name,
             "encoder_weights": self.encoder_weights,
             "image_size": self.image_size,
         }
 
-    def save(self, path: str | Path) -> None:
-        """Write all tensors and the configuration as safetensors, atomically."""
-        write_tensors(path, self.trained_state(), self.description())
-
     @classmethod
-    def load_tensors(cls, path: str | Path) -> dict[str, torch.Tensor]:
-        """The tensors that `save` wrote to `path`, for `load_trained_state`.
-
-        Raises:
-            FileNotFoundError: no such file.
-            CheckpointError: not a file of `save`, or damaged.
-        """
-        return read_tensors(path, expected="Baseline")[0]
-
-    @classmethod
-    def load(cls, path: str | Path) -> Baseline:
-        """The model saved at `path`, in eval mode.
-
-        Raises:
-            FileNotFoundError: no such file.
-            CheckpointError: not a file of `save`, or damaged.
-            ImportError: segmentation-models-pytorch is needed and not installed.
-        """
-        tensors, about = read_tensors(path, expected="Baseline")
-        model = build_baseline(
-            about["name"], encoder=about["encoder"], image_size=about["image_size"]
-        )
-        model.load_trained_state(tensors, path)
+    def from_description(cls, about: Mapping[str, Any], source: str | Path) -> Baseline:
+        """ImportError: segmentation-models-pytorch is needed and not installed."""
+        size = about["image_size"]
+        model = build_baseline(about["name"], encoder=about["encoder"], image_size=size)
         model.encoder_weights = about.get("encoder_weights")
-        return model.eval()
+        return model
 
 
 class SingleValueBatchNorm(nn.BatchNorm2d):
@@ -221,8 +182,7 @@ def build_baseline(
             f"encoder_weights is {str(encoder_weights)!r}, and there is no such file; expected "
             "None, 'imagenet' or the path of a file that Baseline.save wrote"
         )
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        torch.random.default_generator.manual_seed(seed)  # torch.manual_seed sets GPUs as well
+    with seeded(seed), torch.device("cpu"):
         net = network(name, encoder, image_size, imagenet=imagenet)
     model = Baseline(net, name=name, encoder_name=encoder, image_size=image_size)
     if path is not None:
@@ -311,14 +271,4 @@ def _load_encoder(model: Baseline, path: Path) -> None:
             f"{path} has the encoder {about['encoder']!r}, this model {model.encoder_name!r}; "
             f"build it with encoder={about['encoder']!r}"
         )
-    _load_strictly(model.net.encoder, state, path)
-
-
-def _load_strictly(module: nn.Module, state: Mapping[str, torch.Tensor], source: Any) -> None:
-    if odd := misfits(module.state_dict(), state):
-        raise CheckpointError(
-            f"{source} does not fit: {len(odd)} tensors are missing, unexpected or of another "
-            f"shape ({', '.join(odd[:3])}); build the model as the saved one was built, image "
-            "size included"
-        )
-    module.load_state_dict(state)
+    copy_strictly(model.net.encoder.state_dict(), state, path)

@@ -1,6 +1,7 @@
 """What every other folder stands on (no chapter of its own).
 
-Errors, atomic and described files, downloads, progress bars, provenance, the recorded results.
+Errors, checks, seeds, the base class of what can be trained, atomic and described files, downloads,
+progress bars, provenance, the recorded results.
 It may import nothing else of the package.
 """
 
@@ -10,11 +11,14 @@ __getattr__, __dir__, __all__ = lazy(
     __name__,
     globals(),
     {
+        "checks": "check_image",
         "downloads": "cache_dir fetch_checkpoint fetch_samples",
         "errors": "DataError MissingDataError CheckpointError",
         "files": "write_atomically write_tensors read_tensors",
         "progress": "bar say",
         "provenance": "provenance",
+        "seeding": "derived_seed seeded",
+        "trainable": "Trainable load_model",
         "transfer": "DownloadError OfflineError ChecksumError",
     },
 )

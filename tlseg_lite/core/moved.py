@@ -49,7 +49,7 @@ MOVED = {
     "fitting": "audit.fitting",
     "lora": "adapters.lora",
     "losses": "training.losses",
-    "machine": "training.machine",
+    "machine": "training.preflight",
     "mask_store": "experiments.mask_store",
     "memory": "training.memory",
     "model": "adapters.translandseg",

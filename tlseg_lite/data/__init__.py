@@ -12,8 +12,11 @@ __getattr__, __dir__, __all__ = lazy(
     __name__,
     globals(),
     {
+        "base": "LandslideDataset",
         "bijie": "Bijie",
         "cache": "Cached",
+        "check": "Report inspect",
+        "images": "ImagePairs read_image read_mask read_target",
         "landslide4sense": "Landslide4Sense",
         "sample_sets": "samples",
         "splits": "Subset k_fold split",

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
-from torch.utils.data import Dataset
+import torch
 
 from tlseg_lite.core.errors import MissingDataError, listing
+from tlseg_lite.data.base import LandslideDataset
 from tlseg_lite.data.images import (
-    IMAGE_SUFFIXES,
     ImagePairs,
-    check_items,
     files_by_stem,
     pair_by_stem,
     read_height,
     read_image,
     same_size,
 )
+from tlseg_lite.data.pixels import IMAGE_SUFFIXES
 
 NAME = "Bijie-landslide-dataset"
 LAYOUT = f"{NAME}/landslide/{{image,mask}} and {NAME}/non-landslide/image, or {{image,label}}"
 
 
-class Bijie(Dataset):
+class Bijie(LandslideDataset):
     """Bijie: 770 landslide pictures and, on request, 2003 without one, at native size.
 
     Args:
@@ -31,21 +32,28 @@ class Bijie(Dataset):
         negatives: append the pictures of ``non-landslide`` with empty masks. Their ids begin
             with ``non-landslide/``, because both halves number their files alike.
         dem: add ``"dem"``, float32 1xHxW, to each item: the height picture's values as stored.
+        ignore: value of the mask pixels that are neither landslide nor background, such as 255.
 
-    Items: ``{"image": float32 3xHxW in [0, 1], "mask": float32 1xHxW of 0/1, "id": str}``.
-    Pictures, masks and heights are paired by stem. Masks with 0/1 and with 0/255 are read alike:
-    everything above 0 is landslide.
+    Items: ``{"image": float32 3xHxW in [0, 1], "mask": float32 1xHxW of 0/1, "id": str}``; with
+    `ignore` also ``"valid"``, float32 1xHxW, 0 at the pixels to leave out. Pictures, masks and
+    heights are paired by stem. Masks with 0/1 and with 0/255 are read alike.
 
     Raises:
         MissingDataError: no such folder, not this layout, no pictures, a picture without its
             mask or height picture; all found before the first item is read.
         DataError: a mask without its picture; on access: an unreadable file, a size mismatch,
-            a wrong channel count. `check` finds all of these at once.
+            a wrong channel count, a mask with other values. `check` finds all of these at once.
     """
 
-    def __init__(self, root: str | Path, negatives: bool = False, dem: bool = False):
+    def __init__(
+        self,
+        root: str | Path,
+        negatives: bool = False,
+        dem: bool = False,
+        ignore: float | None = None,
+    ):
         folder, masks = _find(Path(root).expanduser())
-        self._landslides = ImagePairs(folder / "image", folder / masks)
+        self._landslides = ImagePairs(folder / "image", folder / masks, ignore=ignore)
         self.ids = list(self._landslides.ids)
         self._images = [image for image, _ in self._landslides.pairs]
         self._heights = _heights(folder, self._images) if dem else []
@@ -53,13 +61,11 @@ class Bijie(Dataset):
         self.source = f"{number} Bijie images with landslides"
         if negatives:
             others = _negatives(folder)
-            self.ids += [f"non-landslide/{path.stem}" for path in others]
+            self.ids += [f"non-landslide/{stem}" for stem in others]
+            others = list(others.values())
             self._images += others
             self._heights += _heights(others[0].parent.parent, others) if dem else []
             self.source += f" and {len(others)} without"
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
     def __getitem__(self, index: int) -> dict:
         index = range(len(self))[index]
@@ -68,6 +74,8 @@ class Bijie(Dataset):
         else:
             image = read_image(self._images[index])
             sample = {"image": image, "mask": image.new_zeros(1, *image.shape[1:])}
+            if self._landslides.ignore is not None:
+                sample["valid"] = torch.ones_like(sample["mask"])
         sample["id"] = self.ids[index]
         if self._heights:
             path = self._heights[index]
@@ -76,15 +84,13 @@ class Bijie(Dataset):
         return sample
 
     def files(self, index: int) -> list[Path]:
-        """The files that item `index` is read from."""
         index = range(len(self))[index]
-        pictures = index < len(self._landslides)
-        found = list(self._landslides.pairs[index]) if pictures else [self._images[index]]
-        return found + self._heights[index : index + 1]
+        pair = self._landslides.files(index) if self.mask_file(index) else [self._images[index]]
+        return pair + self._heights[index : index + 1]
 
-    def check(self) -> None:
-        """Read every item; a `DataError` lists every bad file at once."""
-        check_items(self)
+    def mask_file(self, index: int) -> Path | None:
+        index = range(len(self))[index]
+        return self._landslides.mask_file(index) if index < len(self._landslides) else None
 
 
 def _find(root: Path) -> tuple[Path, str]:
@@ -108,14 +114,14 @@ def _find(root: Path) -> tuple[Path, str]:
     raise MissingDataError(f"{root} {holds}; expected {LAYOUT}.{hint}")
 
 
-def _negatives(folder: Path) -> list[Path]:
+def _negatives(folder: Path) -> dict[str, Path]:
     beside = folder.parent / "non-landslide" / "image"
     if folder.name != "landslide" or not beside.is_dir():
         raise MissingDataError(
             f"negatives=True, but there is no folder {beside}; expected {LAYOUT}. "
             "Add it or leave negatives out"
         )
-    found = list(files_by_stem(beside, IMAGE_SUFFIXES).values())
+    found = files_by_stem(beside, IMAGE_SUFFIXES)
     if not found:
         raise MissingDataError(f"no pictures in {beside}; add them or leave negatives out")
     return found
@@ -126,7 +132,7 @@ def _heights(folder: Path, images: list[Path]) -> list[Path]:
     if not dem.is_dir():
         raise MissingDataError(f"dem=True, but there is no folder {dem}; add it or leave dem out")
     found = files_by_stem(dem, IMAGE_SUFFIXES)
-    by_stem = {path.stem: path for path in images}
+    by_stem = {unicodedata.normalize("NFC", path.stem): path for path in images}
     kept = {stem: path for stem, path in found.items() if stem in by_stem}
     pairs = dict(pair_by_stem(by_stem, kept, "height picture", dem))
     return [pairs[path] for path in images]

@@ -1,31 +1,34 @@
-"""Pictures and their masks as files: reading them strictly, pairing them by name."""
+"""Image files with masks: what is read as an image, what as a mask, and how they are paired."""
 
 from __future__ import annotations
 
 import re
-import struct
-import zlib
-from collections.abc import Iterable
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
+from tlseg_lite.core.checks import binary_mask
 from tlseg_lite.core.errors import DataError, MissingDataError, listing
+from tlseg_lite.data.base import LandslideDataset
+from tlseg_lite.data.pixels import CHOOSE, IMAGE_SUFFIXES, Pixels, read_pixels
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")  # lossless: JPEG would invent mask pixels
+IGNORE = "give the reader ignore=255"
 
 
-def natural_key(name: str) -> list:
-    """Sort key that puts image_2 before image_10."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+def natural_key(name: str) -> tuple:
+    """Sort key that puts image_2 before image_10, the same for both Unicode forms of a name."""
+    name = unicodedata.normalize("NFC", name)
+    parts = re.split(r"(\d+)", name)  # every second one is a number
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
 
 
 def files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     """Stem -> file for the files with these suffixes in `folder`, hidden ones left out.
+
+    Suffixes in any case; stems in Unicode's composed form (NFC), whichever the file system keeps.
 
     Raises:
         MissingDataError: no such folder.
@@ -37,12 +40,13 @@ def files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     for path in sorted(folder.iterdir(), key=lambda p: natural_key(p.name)):
         if path.name.startswith(".") or path.suffix.lower() not in suffixes:
             continue
-        if path.stem in found:
+        stem = unicodedata.normalize("NFC", path.stem)
+        if stem in found:
             raise DataError(
-                f"{found[path.stem]} and {path.name} have the same stem; files are paired by it. "
-                "Remove one of them"
+                f"{found[stem]} and {path.name} have the same stem; files are paired by it. "
+                "Rename one of them, or move it out of the folder"
             )
-        found[path.stem] = path
+        found[stem] = path
     return found
 
 
@@ -59,92 +63,106 @@ def pair_by_stem(
     if alone:
         raise MissingDataError(
             f"no {what} in {folder} for {len(alone)} of {len(images)} images: {listing(alone)}. "
-            f"Image and {what} need the same name; add the {what} or remove the image"
+            f"Image and {what} need the same name; add the {what}, or move the image elsewhere"
         )
     if extra:
         raise DataError(
             f"{len(extra)} of {len(others)} files in {folder} belong to no image: "
-            f"{listing(extra)}. Add the images or remove these files"
+            f"{listing(extra)}. Add the images, or move these files elsewhere"
         )
     return [(images[stem], others[stem]) for stem in sorted(images, key=natural_key)]
 
 
-def _open(path: Path) -> tuple[np.ndarray, str, int]:
-    """Pixels, mode and (for palette images) the number of palette entries in use."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            picture.load()
-            mode, used = picture.mode, 0
-            if mode == "P":
-                used = len(np.unique(np.asarray(picture)))
-                picture = picture.convert("RGBA").convert("RGB")
-            return np.asarray(picture), mode, used
-    except FileNotFoundError:
-        raise MissingDataError(f"{path} is gone; put it back or build the dataset anew") from None
-    except (
-        *(OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error),
-        Image.DecompressionBombError,
-    ) as error:
-        raise DataError(
-            f"{path} cannot be read as a picture; it is truncated, damaged or another kind of "
-            f"file ({error}). Fetch it again or remove it together with its partner"
-        ) from error
-
-
 def read_image(path: str | Path) -> Tensor:
-    """An RGB picture as float32 3xHxW in [0, 1]; an alpha channel is dropped.
+    """An 8-bit RGB image as float32 3xHxW in [0, 1], upright; palettes give their colours.
+
+    An alpha channel is dropped where every pixel is opaque.
 
     Raises:
-        DataError: unreadable, or not RGB (greyscale, CMYK, a single band).
+        DataError: unreadable; transparent pixels; or not 8-bit RGB (grey, CMYK, other bands or
+            bits), which is never rescaled or cut here: `tl.data.Folder` takes what to do.
     """
-    pixels, mode, _ = _open(Path(path))
-    if mode not in ("RGB", "RGBA", "P"):
-        channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    pixels = read_pixels(path)
+    if pixels.mode not in ("RGB", "RGBA", "P", "PA"):
         raise DataError(
-            f"{path} has mode {mode} with {channels} channel(s); expected RGB (3 channels). "
-            "Convert it to an 8-bit RGB picture"
+            f"{path} has {pixels.layout}, mode {pixels.mode}; expected 3 bands of 8 bits (RGB). "
+            f"Save it as an 8-bit RGB image, or choose bands and stretch with {CHOOSE}"
         )
-    return torch.from_numpy(pixels[..., :3].transpose(2, 0, 1).astype(np.float32) / 255)
+    if pixels.transparent:
+        raise DataError(
+            f"{path} has an alpha channel with {pixels.transparent} pixels that are not opaque; "
+            "what colour they have is not said. Save it without alpha on the background that you "
+            f"mean, or take its first three bands as they are with {CHOOSE}"
+        )
+    values = pixels.values
+    if pixels.palette is not None:
+        values = pixels.palette[values if pixels.mode == "P" else values[..., 0]]
+    return torch.from_numpy(values[..., :3].transpose(2, 0, 1).astype(np.float32) / 255)
+
+
+def read_target(path: str | Path, ignore: float | None = None) -> dict[str, Tensor]:
+    """``mask`` of a file, float32 1xHxW of 0/1; with `ignore` also ``valid``, the same form.
+
+    The file holds only 0 and 1, or only 0 and 255, in one band; several bands if they are equal;
+    in a palette image the indices count, and index 0, the background, must be black. ``valid`` is
+    0 where the file holds `ignore`; such pixels are left out of the loss and of all counts.
+
+    Raises:
+        DataError: unreadable, or other values, which are listed; nothing is rounded.
+    """
+    return target_of(_mask_values(read_pixels(path), path), path, ignore)
+
+
+def target_of(values: np.ndarray, path: str | Path, ignore: float | None) -> dict[str, Tensor]:
+    """`read_target` for values (H, W) that have been read from `path`."""
+    mask, valid = binary_mask(values, str(path), ignore, remedy=IGNORE)
+    target = {"mask": mask} if valid is None else {"mask": mask, "valid": valid}
+    return {
+        name: torch.from_numpy(array.astype(np.float32))[None] for name, array in target.items()
+    }
 
 
 def read_mask(path: str | Path) -> Tensor:
-    """A mask as float32 1xHxW of 0/1; every value above 0 (1 or 255) is landslide.
+    """The ``mask`` of `read_target`."""
+    return read_target(path)["mask"]
 
-    Colour and palette masks must have black as background and one more colour.
 
-    Raises:
-        DataError: unreadable, negative or NaN values, or colours that do not say what is what.
-    """
-    pixels, mode, used = _open(Path(path))
-    if mode in ("RGB", "RGBA", "P"):
-        colours = np.unique(pixels[..., :3].reshape(-1, 3), axis=0)
-        hidden = mode == "RGBA" and len(colours) == 1 and len(np.unique(pixels[..., 3])) > 1
-        same = mode == "P" and used > 1 and len(colours) == 1
-        black = not colours[0].any()  # np.unique sorts: black comes first
-        if len(colours) > 2 or (len(colours) == 2 and not black) or hidden or same:
+def _mask_values(pixels: Pixels, path: str | Path) -> np.ndarray:
+    """(H, W) values of a mask file."""
+    values, mode = pixels.values, pixels.mode
+    if mode == "P":
+        used = np.unique(values)
+        black = ~pixels.palette[used].any(1)
+        if black[used > 0].any() or not black[used == 0].all():
             raise DataError(
-                f"{path} is a colour mask (mode {mode}) with {len(colours)} colours; expected "
-                "black for background and one other colour. Save it as 8-bit grey, 0 and 255"
+                f"{path} is a palette image whose index 0, the background, is not its one black "
+                f"colour (indices {listing(used)}). Save it as 8-bit grey, 0 and 255"
             )
-        pixels = pixels[..., :3].max(axis=2)
-    elif mode == "LA":
-        pixels = pixels[..., 0]
-    if pixels.ndim != 2 or mode in ("CMYK", "YCbCr", "LAB", "HSV"):
-        raise DataError(f"{path} has mode {mode}; expected a mask with one channel, 0 and 1 or 255")
-    values = pixels.astype(np.float32)
-    if not np.isfinite(values).all() or values.min() < 0:
-        raise DataError(f"{path} holds negative or NaN values; expected 0 and 1 or 255")
-    return torch.from_numpy((values > 0).astype(np.float32))[None]
+        return values
+    if mode not in ("1", "L", "LA", "I", "I;16", "I;16B", "F", "RGB", "RGBA") or pixels.transparent:
+        alpha = f" and {pixels.transparent} transparent pixels" if pixels.transparent else ""
+        raise DataError(
+            f"{path} has mode {mode}{alpha}; expected a mask with one channel, 0 and 1 or 255. "
+            "Save it as 8-bit grey"
+        )
+    if values.ndim == 2:
+        return values
+    bands = values[..., : 1 if mode == "LA" else 3]
+    if (bands != bands[..., :1]).any():
+        colours = len(np.unique(bands.reshape(-1, 3), axis=0))
+        raise DataError(
+            f"{path} is a colour mask (mode {mode}) with {colours} colours; which of them is "
+            "landslide is not said. Save it as 8-bit grey, 0 and 255"
+        )
+    return bands[..., 0]
 
 
 def read_height(path: str | Path) -> Tensor:
     """A one-channel height picture (8 or 16 bit, or float) as float32 1xHxW, values as stored."""
-    pixels, mode, _ = _open(Path(path))
-    if pixels.ndim != 2 or mode == "P":
-        raise DataError(f"{path} has mode {mode}; expected heights in one channel")
-    values = pixels.astype(np.float32)
+    pixels = read_pixels(path)
+    if pixels.values.ndim != 2 or pixels.mode == "P":
+        raise DataError(f"{path} has mode {pixels.mode}; expected heights in one channel")
+    values = pixels.values.astype(np.float32)
     if not np.isfinite(values).all():
         raise DataError(f"{path} holds NaN or infinite heights; expected finite values")
     return torch.from_numpy(values)[None]
@@ -156,67 +174,52 @@ def same_size(image: Tensor, other: Tensor, image_path: Path, other_path: Path) 
         sizes = [f"{t.shape[-1]} x {t.shape[-2]}" for t in (image, other)]
         raise DataError(
             f"{other_path} is {sizes[1]} pixels but its image {image_path} is {sizes[0]} "
-            "(width x height). Fetch both again; they must cover the same pixels"
+            "(width x height, both upright by their EXIF orientation); they must cover the same "
+            "pixels. Is one of them a smaller copy, turned, or of another image?"
         )
 
 
-def check_items(dataset: Dataset) -> None:
-    """Read every item once. DataError that lists every bad file at once, or nothing."""
-    problems = []
-    for index in range(len(dataset)):
-        try:
-            dataset[index]
-        except DataError as error:
-            problems.append(f"  {error}")
-    if problems:
-        raise DataError(
-            f"{len(problems)} of {len(dataset)} items cannot be used:\n" + "\n".join(problems)
-        )
-
-
-class ImagePairs(Dataset):
-    """Pictures and masks in two folders, paired by stem.
+class ImagePairs(LandslideDataset):
+    """Images and masks in two folders, paired by stem.
 
     Args:
-        images: folder of RGB pictures.
-        masks: folder of masks with the same stems.
+        images: folder of RGB images; see `read_image`.
+        masks: folder of masks with the same stems; see `read_target`.
         source: what this is, in words.
+        ignore: value of the mask pixels that are neither landslide nor background, such as 255.
 
-    Items: ``{"image": float32 3xHxW in [0, 1], "mask": float32 1xHxW of 0/1, "id": stem}``.
+    Items: ``{"image": float32 3xHxW in [0, 1], "mask": float32 1xHxW of 0/1, "id": stem}``; with
+    `ignore` also ``"valid"``, float32 1xHxW, 0 at the pixels to leave out.
 
     Raises:
-        MissingDataError: no such folder, no pictures in it, or a picture without its mask.
-        DataError: a mask without its picture, two files of one stem; on access: an unreadable
-            file, a size mismatch, a wrong channel count.
+        MissingDataError: no such folder, no images in it, or an image without its mask.
+        DataError: a mask without its image, two files of one stem; on access: an unreadable
+            file, a size mismatch, a wrong channel count, values that are not those of a mask.
     """
 
-    def __init__(self, images: str | Path, masks: str | Path, source: str | None = None):
+    def __init__(
+        self,
+        images: str | Path,
+        masks: str | Path,
+        source: str | None = None,
+        ignore: float | None = None,
+    ):
         images, masks = Path(images), Path(masks)
         pictures = files_by_stem(images, IMAGE_SUFFIXES)
         if not pictures:
             raise MissingDataError(
                 f"no pictures in {images}; expected files ending in {', '.join(IMAGE_SUFFIXES)}"
             )
-        self.pairs = pair_by_stem(pictures, files_by_stem(masks, MASK_SUFFIXES), "mask", masks)
-        self.ids = [image.stem for image, _ in self.pairs]
+        self.pairs = pair_by_stem(pictures, files_by_stem(masks, IMAGE_SUFFIXES), "mask", masks)
+        self.ids = sorted(pictures, key=natural_key)
         self.source = source or f"{len(self.ids)} images of the folder {images.parent.name}"
-
-    def __len__(self) -> int:
-        return len(self.ids)
+        self.ignore = ignore
 
     def __getitem__(self, index: int) -> dict:
         image_path, mask_path = self.pairs[index]
-        image, mask = read_image(image_path), read_mask(mask_path)
-        same_size(image, mask, image_path, mask_path)
-        return {"image": image, "mask": mask, "id": self.ids[index]}
-
-    def __iter__(self) -> Iterable[dict]:
-        return (self[index] for index in range(len(self)))
+        image, target = read_image(image_path), read_target(mask_path, self.ignore)
+        same_size(image, target["mask"], image_path, mask_path)
+        return {"image": image, **target, "id": self.ids[index]}
 
     def files(self, index: int) -> list[Path]:
-        """The files that item `index` is read from."""
         return list(self.pairs[index])
-
-    def check(self) -> None:
-        """Read every item; a `DataError` lists every bad file at once."""
-        check_items(self)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
 from tlseg_lite.core.errors import DataError, MissingDataError, listing
-from tlseg_lite.data.images import check_items, files_by_stem, natural_key
+from tlseg_lite.data.base import LandslideDataset
+from tlseg_lite.data.hdf5 import SUFFIXES, read_hdf5
+from tlseg_lite.data.images import files_by_stem, natural_key, target_of
 
 
 class Band(NamedTuple):
@@ -42,6 +44,16 @@ BANDS = (
 """The 14 channels in the files' order; index them from 0. Stored = raw / divisor. The raw unit of
 B1 to B12 is 1/10000 of the reflectance."""
 
+RAW_LIMITS = {
+    "reflectance": (0, 30_000, "1/10000 of the reflectance"),
+    "slope": (0, 90, "degrees"),
+    "elevation": (-500, 9_000, "metres"),
+}
+"""What raw values, stored value x divisor, can be on Earth; twelve channels are reflectances."""
+
+DARKEST = 0.25
+"""Mean stored value of B1 to B4: the air alone scatters more light than this into the sensor."""
+
 RGB = (3, 2, 1)
 RGB_GAIN = 37.0 / 255.0
 """Stored value to brightness in [0, 1], the same for the three channels. With it the pictures
@@ -54,7 +66,7 @@ SIZE = 128
 LAYOUT = "{TrainData,ValidData,TestData}/{img/image_N.h5,mask/mask_N.h5}"
 
 
-class Landslide4Sense(Dataset):
+class Landslide4Sense(LandslideDataset):
     """Landslide4Sense patches of 128 x 128 pixels (10 m): 3799 train, 245 validation, 800 test.
 
     Args:
@@ -65,15 +77,18 @@ class Landslide4Sense(Dataset):
             14 channels of `BANDS` as stored (raw / divisor, about 1 on average). Or any channel
             indices, as stored.
         masks: False for images without masks; items then have no ``"mask"``.
+        ignore: value of the mask pixels that are neither landslide nor background, such as 255.
 
     Items: ``{"image": float32 Cx128x128, "mask": float32 1x128x128 of 0/1, "id": "image_N"}``,
-    in the order of N. Each access opens its own files, so loader workers are safe.
+    in the order of N; with `ignore` also ``"valid"``, float32 1x128x128, 0 at the pixels to leave
+    out. Each access opens its own files, so loader workers are safe.
 
     Raises:
         ValueError: unknown part or bands.
         MissingDataError: no such folder, another layout, no images, an image without its mask.
         DataError: a mask without its image, two files with one number; on access: an unreadable
-            file, a missing HDF5 dataset, a wrong shape, NaN or infinite values.
+            file, a missing HDF5 dataset, a wrong shape, NaN or infinite values, images in other
+            units than raw / divisor, masks with other values than 0 and 1 (or 255).
     """
 
     def __init__(
@@ -82,6 +97,7 @@ class Landslide4Sense(Dataset):
         part: str = "train",
         bands: str | Sequence[int] = "rgb",
         masks: bool = True,
+        ignore: float | None = None,
     ):
         part = {"valid": "validation", "val": "validation"}.get(part, part)
         if part not in PARTS:
@@ -93,35 +109,27 @@ class Landslide4Sense(Dataset):
             raise MissingDataError(f"no .h5 files in {images}; expected image_1.h5 and so on")
         self._images = [numbered[number] for number in sorted(numbered)]
         self._masks = _masks_for(numbered, mask_folder, images) if masks else []
-        self.options = f"channels {self.channels}, {'0 to 1' if self._unit else 'as stored'}"
-        self.ids = [path.stem for path in self._images]
+        self.ignore = ignore
+        self.ids = [unicodedata.normalize("NFC", path.stem) for path in self._images]
         self.source = f"{len(self.ids)} Landslide4Sense {part} patches"
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
     def __getitem__(self, index: int) -> dict:
         path = self._images[index]
-        stored = _read(path, "img", (SIZE, SIZE, len(BANDS)))[..., self.channels]
+        stored = read_hdf5(path, "img", (SIZE, SIZE, len(BANDS)))
+        _check_units(stored, path)
+        stored = stored[..., self.channels]
         if self._unit:
             stored = np.clip(stored * RGB_GAIN, 0, 1)
         image = torch.from_numpy(stored.transpose(2, 0, 1).astype(np.float32))
         sample = {"image": image, "id": self.ids[index]}
         if self._masks:
-            mask = _read(self._masks[index], "mask", (SIZE, SIZE))
-            if mask.min() < 0:
-                raise DataError(f"{self._masks[index]} holds negative values; expected 0 and 1")
-            sample["mask"] = torch.from_numpy((mask > 0).astype(np.float32))[None]
+            mask = read_hdf5(self._masks[index], "mask", (SIZE, SIZE))
+            sample |= target_of(mask, self._masks[index], self.ignore)
         return sample
 
     def files(self, index: int) -> list[Path]:
-        """The files that item `index` is read from."""
         index = range(len(self))[index]
         return [self._images[index], *self._masks[index : index + 1]]
-
-    def check(self) -> None:
-        """Read every item; a `DataError` lists every bad file at once."""
-        check_items(self)
 
 
 def _channels(bands: str | Sequence[int]) -> list[int]:
@@ -166,17 +174,17 @@ def _find(root: Path, part: str) -> tuple[Path, Path | None]:
 def _by_number(folder: Path) -> dict[int, Path]:
     """N -> file for the .h5 files whose stem ends in a number."""
     numbered: dict[int, Path] = {}
-    for path in files_by_stem(folder, (".h5", ".hdf5")).values():
+    for path in files_by_stem(folder, SUFFIXES).values():
         number = re.search(r"\d+$", path.stem)
         if number is None:
             raise DataError(
                 f"{path} has no number at its end; image_N.h5 and mask_N.h5 are paired by N. "
-                "Rename or remove it"
+                "Rename it, or move it elsewhere"
             )
         known = numbered.setdefault(int(number[0]), path)
         if known != path:
             raise DataError(
-                f"{known.name} and {path.name} in {folder} have the same number; remove one"
+                f"{known.name} and {path.name} in {folder} have the same number; rename one of them"
             )
     return numbered
 
@@ -193,46 +201,42 @@ def _masks_for(images: dict[int, Path], folder: Path | None, beside: Path) -> li
     if alone:
         raise MissingDataError(
             f"no mask in {folder} for {len(alone)} of {len(images)} images: {listing(alone)}. "
-            "mask_N.h5 belongs to image_N.h5; add the masks, remove the images, or pass masks=False"
+            "mask_N.h5 belongs to image_N.h5; add the masks, or pass masks=False"
         )
     if extra:
         raise DataError(
             f"{len(extra)} of {len(masks)} masks in {folder} belong to no image: "
-            f"{listing(extra)}. Add the images or remove these masks"
+            f"{listing(extra)}. Add the images, or move these masks elsewhere"
         )
     return [masks[number] for number in sorted(images)]
 
 
-def _read(path: Path, key: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The HDF5 dataset `key` of a file, with this shape and finite values."""
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            if key not in file:
-                raise DataError(
-                    f"{path} has no dataset {key!r} but {listing(file) or 'nothing'}; "
-                    "is it an image where a mask should be, or the other way round?"
-                )
-            if not isinstance(file[key], h5py.Dataset) or file[key].dtype.kind not in "fiub":
-                raise DataError(f"{path}: {key!r} is no array of numbers; fetch the file again")
-            values = np.asarray(file[key][()])
-    except DataError:
-        raise
-    except FileNotFoundError:
-        raise MissingDataError(f"{path} is gone; put it back or build the dataset anew") from None
-    except (OSError, RuntimeError, KeyError) as error:
-        raise DataError(
-            f"{path} cannot be read as HDF5; it is truncated, damaged or another kind of file "
-            f"({error}). Fetch it again or remove it together with its partner"
-        ) from error
-    if values.shape != shape:
-        sizes = ["x".join(map(str, form)) for form in (values.shape, shape)]
-        raise DataError(f"{path}: {key!r} has shape {sizes[0] or 'scalar'}; expected {sizes[1]}")
-    bad = int(values.size - np.isfinite(values).sum())
-    if bad:
-        raise DataError(
-            f"{path}: {key!r} holds {bad} NaN or infinite values; expected finite ones. "
-            "Fetch it again or remove it together with its partner"
+def _check_units(stored: np.ndarray, path: Path) -> None:
+    """DataError unless the channels (H, W, 14) can be what the publisher stored: raw / divisor."""
+    for channel, band in enumerate(BANDS):
+        low, high = (
+            float(x) * band.divisor
+            for x in (stored[..., channel].min(), stored[..., channel].max())
         )
-    return values
+        least, most, unit = RAW_LIMITS.get(band.name, RAW_LIMITS["reflectance"])
+        if least <= low and high <= most:
+            continue
+        raise DataError(
+            f"{path}: channel {channel} ({band.name}) holds {low / band.divisor:g} to "
+            f"{high / band.divisor:g}; stored values are raw / {band.divisor:g}, so raw would be "
+            f"{low:g} to {high:g}, expected {least:g} to {most:g} ({unit}). Raw values: divide "
+            "each channel by its divisor (tlseg_lite.data.landslide4sense.BANDS). Values that mark "
+            "missing pixels: fill them before. Normalised values: undo that"
+        )
+    empty = int((stored[..., :12] == 0).all(-1).sum())
+    if empty:
+        raise DataError(
+            f"{path}: {empty} pixels are 0 in all 12 optical channels: no data there. Fill them "
+            "before, or take another patch"
+        )
+    if stored[..., :4].mean() < DARKEST:
+        raise DataError(
+            f"{path}: B1 to B4 are {stored[..., :4].mean():.3g} on average; as stored they are "
+            "about 1, even in shadow and over water. Reflectances from 0 to 1: multiply by 10000 "
+            f"and divide each channel by its divisor ({BANDS[0].divisor:g} for B1)"
+        )

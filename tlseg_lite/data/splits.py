@@ -11,19 +11,22 @@ import itertools
 from collections.abc import Sequence
 
 from torch.utils.data import Dataset
-from torch.utils.data import Subset as TorchSubset
 
 from tlseg_lite.core.errors import DataError, listing
+from tlseg_lite.data.base import Wrapped
 
 
-class Subset(TorchSubset):
-    """Some items of a dataset, with ``ids`` and ``source``."""
+class Subset(Wrapped):
+    """Some items of a dataset, in the order of `indices`."""
 
     def __init__(self, dataset: Dataset, indices: Sequence[int], source: str | None = None):
-        indices = list(indices)
-        super().__init__(dataset, indices)
-        self.ids = [dataset.ids[index] for index in indices]
-        self.source = source or f"{len(indices)} of {dataset.source}"
+        super().__init__(dataset)
+        self.indices = list(indices)
+        self.ids = [self.ids[index] for index in self.indices]
+        self.source = source or f"{len(self.indices)} of {self.source}"
+
+    def _inner(self, index: int) -> int:
+        return self.indices[index]
 
 
 def split(

@@ -2,8 +2,8 @@
 
 A sample enters at native size, ``{"image": float32 3xHxW in [0, 1], "mask": float32 1xHxW of
 0/1, "id": str}``. `fit_square` brings its longest side to the model's size and pads the rest,
-so that nothing is squashed. `unfit` takes the model's logits back to the native size, where the
-pixels are counted.
+so that nothing is squashed; `fit_image` does so with an image alone. `unfit` takes the model's
+logits back to the native size, where the pixels are counted.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from tlseg_lite.core.checks import check_image, check_size
+from tlseg_lite.data.base import Wrapped
+
 PAD_COLOUR = (123.675 / 255, 116.28 / 255, 103.53 / 255)
 """RGB of the padding: SAM's mean colour, which is zero after SAM's normalisation."""
 
@@ -28,39 +31,34 @@ LUMA = (0.299, 0.587, 0.114)
 def fitted_size(native_size: tuple[int, int], size: int) -> tuple[int, int]:
     """(height, width) that `native_size` has inside a square of side `size`: longest side = size.
 
-    Every side stays at least one pixel; halves are rounded up, as SAM does.
+    Every side stays at least one pixel, however narrow the image is (SAM's own rule would leave
+    none); halves are rounded up, as SAM does.
 
     Raises:
         ValueError: if a side or `size` is not a positive whole number.
     """
-    height, width = (int(side) for side in native_size)
-    if min(height, width) < 1:
-        raise ValueError(f"native size is {height} x {width}; expected positive sides")
+    height, width = check_size(*native_size, "native size")
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise ValueError(f"size is {size!r}; expected a positive whole number of pixels")
     scale = size / max(height, width)
     return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
 
 
-def fit_square(sample: dict, size: int) -> dict:
-    """Resize a sample so that its longest side is `size`, then pad it to a square.
+def fit_image(image: Tensor, size: int) -> Tensor:
+    """`image` as the model takes it: longest side resampled to `size`, then padded to a square.
 
-    The image is resampled bilinearly with antialiasing; a pixel of the new mask is landslide
-    where at least half of its area is. Padding is on the right and at the bottom.
+    Bilinear, with antialiasing. Padding is on the right and at the bottom, in `PAD_COLOUR`.
 
     Args:
-        sample: ``image`` float 3xHxW in [0, 1], ``mask`` 1xHxW of 0/1, ``id``.
-        size: side of the square in pixels.
+        image: float (3, H, W) in [0, 1].
+        size: side S of the square in pixels.
 
     Returns:
-        ``image`` float32 3xSxS in [0, 1] (padding: `PAD_COLOUR`), ``mask`` float32 1xSxS of 0/1,
-        ``valid`` float32 1xSxS (1 inside the picture, 0 in the padding), ``id``, and
-        ``native_size`` int64 [H, W]. Other keys are dropped.
+        float32 (3, S, S) in [0, 1], on the CPU.
 
     Raises:
-        ValueError: for a sample that is not of that form, or an impossible `size`.
+        ValueError: for an impossible size; `image` itself is not checked (`core.checks`).
     """
-    image, mask = _checked(sample)
     native = tuple(image.shape[-2:])
     height, width = fitted_size(native, size)
     small = image.float()
@@ -68,15 +66,46 @@ def fit_square(sample: dict, size: int) -> dict:
         small = _resampled(small, (height, width))
     square = torch.tensor(PAD_COLOUR).view(3, 1, 1).repeat(1, size, size)
     square[:, :height, :width] = small
+    return square
+
+
+def fit_square(sample: dict, size: int) -> dict:
+    """A sample as the model takes it: image, mask and what of them is no padding, in a square.
+
+    The image is that of `fit_image`; a pixel of the new mask is landslide where at least half of
+    its area is.
+
+    Args:
+        sample: ``image`` float 3xHxW in [0, 1], ``mask`` 1xHxW of 0/1, ``id``; where some pixels
+            do not count, ``valid`` 1xHxW of 0/1.
+        size: side of the square in pixels.
+
+    Returns:
+        ``image`` float32 3xSxS in [0, 1] (padding: `PAD_COLOUR`), ``mask`` float32 1xSxS of 0/1,
+        ``valid`` float32 1xSxS (1 inside the picture where it counts, 0 in the padding), ``id``,
+        and ``native_size`` int64 [H, W], that before `shrink` if the sample was shrunk. Other
+        keys are dropped.
+
+    Raises:
+        ValueError: for a sample that is not of that form, or an impossible `size`.
+    """
+    _check(sample)
+    return _fitted(sample, size)
+
+
+def _fitted(sample: dict, size: int) -> dict:
+    image = sample["image"]
+    native = tuple(image.shape[-2:])
+    height, width = fitted_size(native, size)
     target, valid = torch.zeros(2, 1, size, size)
-    target[:, :height, :width] = area_average(mask, (height, width)) >= 0.5 - 1e-6
-    valid[:, :height, :width] = 1
+    target[:, :height, :width], inside = _resampled_mask(sample, (height, width))
+    valid[:, :height, :width] = 1 if inside is None else inside
     return {
-        "image": square,
+        "image": fit_image(image, size),
         "mask": target,
         "valid": valid,
         "id": sample["id"],
-        "native_size": torch.tensor(native),
+        "native_size": sample.get("native_size", torch.tensor(native)),
     }
 
 
@@ -88,23 +117,41 @@ def shrink(sample: dict, size: int) -> dict:
     shrunk picture can be kept (`tlseg_lite.data.cache`).
 
     Returns:
-        ``image``, ``mask``, ``id`` and ``native_size`` int64 [H, W].
+        ``image``, ``mask``, ``valid`` if it was there, ``id`` and ``native_size`` int64 [H, W].
 
     Raises:
         ValueError: for a sample that is not of that form, or an impossible `size`.
     """
-    image, mask = _checked(sample)
+    _check(sample)
+    image = sample["image"]
     native = tuple(image.shape[-2:])
     inside = fitted_size(native, size)
     if max(native) <= size:
         return sample
     small = (_resampled(image.float(), inside) * 255).round() / 255
+    mask, valid = _resampled_mask(sample, inside)
     return {
         "image": small,
-        "mask": (area_average(mask, inside) >= 0.5 - 1e-6).float(),
+        "mask": mask,
+        **({} if valid is None else {"valid": valid}),
         "id": sample["id"],
         "native_size": torch.tensor(native),
     }
+
+
+def _resampled_mask(sample: dict, size: tuple[int, int]) -> tuple[Tensor, Tensor | None]:
+    """Mask and ``valid`` (None: all is) of another size, float32 of 0/1.
+
+    A pixel counts where at least half of its area does, and is landslide where at least half of
+    the area that counts is.
+    """
+    mask, valid = sample["mask"], sample.get("valid")
+    if valid is None:
+        return (area_average(mask, size) >= 0.5 - 1e-6).float(), None
+    area = area_average(valid, size)
+    share = area_average(mask * valid, size) / area.clamp(min=1e-6)
+    counts = area >= 0.5 - 1e-6
+    return ((share >= 0.5 - 1e-6) & counts).float(), counts.float()
 
 
 def _resampled(image: Tensor, size: tuple[int, int]) -> Tensor:
@@ -168,26 +215,20 @@ def _overlaps(old: int, new: int) -> Tensor:
     return ((upper - lower).clamp(min=0) * new / old).float()
 
 
-def _checked(sample: dict) -> tuple[Tensor, Tensor]:
+def _check(sample: dict) -> None:
     missing = [key for key in ("image", "mask", "id") if key not in sample]
     if missing:
         raise ValueError(f"the sample has no {', '.join(missing)}; it has {', '.join(sample)}")
-    image, mask, name = sample["image"], sample["mask"], sample["id"]
-    if not isinstance(image, Tensor) or not image.is_floating_point() or image.ndim != 3:
-        raise ValueError(
-            f"{name}: image is {_form(image)}; expected a float tensor 3xHxW in [0, 1]"
-        )
-    if image.shape[0] != 3:
-        raise ValueError(
-            f"{name}: the image has {image.shape[0]} channels; SAM takes 3 (RGB). "
-            'For Landslide4Sense pass bands="rgb"'
-        )
-    if not isinstance(mask, Tensor) or mask.shape != (1, *image.shape[1:]):
-        raise ValueError(
-            f"{name}: mask is {_form(mask)}; expected 1x{image.shape[1]}x{image.shape[2]}, "
-            "the image's height and width"
-        )
-    return image, mask
+    image = check_image(sample["image"], sample["id"])
+    for key in ("mask", "valid"):
+        field = sample.get(key)
+        if key in sample and (
+            not isinstance(field, Tensor) or field.shape != (1, *image.shape[1:])
+        ):
+            raise ValueError(
+                f"{sample['id']}: {key} is {_form(field)}; expected "
+                f"1x{image.shape[1]}x{image.shape[2]}, the image's height and width"
+            )
 
 
 def _form(value) -> str:
@@ -200,8 +241,8 @@ def _form(value) -> str:
 class Augment:
     """Random flips, turns, zooms and colour changes of a training sample at native size.
 
-    The sample keeps its size, or has its sides exchanged; what lies beyond its border is its
-    mirror image.
+    The sample keeps its size, or has its sides exchanged (and ``native_size`` too); what lies
+    beyond its border is its mirror image.
 
     Attributes:
         flip: mirror left-right and top-bottom, each half of the time.
@@ -240,11 +281,14 @@ class Augment:
         draws = torch.rand(11, generator=generator).tolist()
         signed = [2 * draw - 1 for draw in draws]
         changed = dict(sample)
-        for key in ("image", "mask", "dem"):
+        for key in ("image", "mask", "valid", "dem"):
             if key in sample:
                 field = self._turned(sample[key], *draws[:3])
-                changed[key] = self._zoomed(field, *signed[7:], smooth=key != "mask")
+                smooth = key not in ("mask", "valid")
+                changed[key] = self._zoomed(field, *signed[7:], smooth=smooth)
         changed["image"] = self._coloured(changed["image"], *signed[3:7])
+        if "native_size" in sample and self.rotate and int(4 * draws[2]) % 2:  # a quarter turn
+            changed["native_size"] = sample["native_size"].flip(0)
         return changed
 
     def _turned(self, field: Tensor, across: float, down: float, turn: float) -> Tensor:
@@ -308,7 +352,7 @@ def _turn_hue(image: Tensor, angle: float) -> Tensor:
     return torch.einsum("dc,chw->dhw", matrix, image)
 
 
-class Prepared(Dataset):
+class Prepared(Wrapped):
     """A dataset of native-size samples as the model's squares; the same for training and test.
 
     Args:
@@ -332,9 +376,8 @@ class Prepared(Dataset):
         fitted_size((1, 1), size)
         if augment is not None and not callable(augment):
             raise TypeError(f"augment is {augment!r}; expected an Augment or None")
-        self.dataset, self.size, self.augment, self.seed = dataset, size, augment, seed
-        self.ids = list(getattr(dataset, "ids", range(len(dataset))))
-        self.source = getattr(dataset, "source", type(dataset).__name__)
+        super().__init__(dataset)
+        self.size, self.augment, self.seed = size, augment, seed
         # in shared memory: loader workers that stay alive see the new epoch as well
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
@@ -347,9 +390,6 @@ class Prepared(Dataset):
         """Draw other changes from now on; call it before each epoch."""
         self._epoch.fill_(epoch)
 
-    def __len__(self) -> int:
-        return len(self.ids)
-
     def __getitem__(self, index: int) -> dict:
         sample = self.dataset[index]
         if self.augment is None:
@@ -357,9 +397,4 @@ class Prepared(Dataset):
         sample = shrink(sample, self.size)
         key = f"{self.seed}/{self.epoch}/{sample['id']}".encode()
         seed = int.from_bytes(hashlib.sha256(key).digest()[:8], "big") >> 1
-        changed = self.augment(sample, torch.Generator().manual_seed(seed))
-        item = fit_square(changed, self.size)
-        if (native := sample.get("native_size")) is not None:
-            turned = changed["image"].shape != sample["image"].shape
-            item["native_size"] = native.flip(0) if turned else native
-        return item
+        return _fitted(self.augment(sample, torch.Generator().manual_seed(seed)), self.size)

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tlseg_lite.adapters.atl import ATL, MidLayC, MidLayM, build_adapters
+from tlseg_lite.core.seeding import seeded
 from tlseg_lite.exercises.verdict import (
     Wrong,
     call,
@@ -139,8 +140,7 @@ def _reach(middle: str) -> int:
     """Side of the square of tokens on which an output token of an ATL depends."""
     atl = ATL(8, 4, middle, False)
     tokens = torch.zeros(1, 15, 15, 8, requires_grad=True)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
+    with seeded(0):
         for parameter in atl.parameters():
             nn.init.normal_(parameter)
     (slope,) = torch.autograd.grad(atl(tokens)[0, 7, 7].sum(), tokens)
@@ -201,8 +201,7 @@ STARTS = {"up": ("up",), "down": ("down",), "all": ("down", "middle", "up")}
 
 def _moves(zeroed: tuple[str, ...]) -> set[str]:
     """The layers of an ATL whose weight matrix gets a gradient when these layers start at zero."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
+    with seeded(0):
         atl = ATL(8, 4, "m", False)
         tokens = torch.randn(1, 3, 3, 8)
         aim = torch.randn(1, 3, 3, 8)
@@ -256,8 +255,7 @@ def check_2_5(answer: Any) -> str:
 
     from tlseg_lite.adapters.encoder import attention_output
 
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(1)
+    with seeded(1):
         block = Block(16, 2, window_size=4, input_size=(4, 4)).eval().requires_grad_(False)
         atl = ATL(16, 4, "m", False).requires_grad_(False)
         cases = [(block, torch.randn(1, 8, 8, 16), atl) for _ in range(2)]

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from tlseg_lite.core.seeding import seeded
 from tlseg_lite.exercises.verdict import (
     Unanswered,
     Wrong,
@@ -64,8 +65,7 @@ def check_3_2(answer: Any) -> str:
     """The answer is called with (model, batches) and leaves the gradient in the model."""
 
     def gradient(way, batches):
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(1)
+        with seeded(1):
             model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
         for parameter in model.parameters():  # left over from the step before
             parameter.grad = torch.ones_like(parameter)
@@ -230,8 +230,7 @@ def check_3_4(answer: Any) -> str:
 
 
 def _begin(seed: int = 3):
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with seeded(seed):
         model = nn.Linear(3, 1)
     return model, torch.optim.AdamW(model.parameters(), lr=0.1)
 

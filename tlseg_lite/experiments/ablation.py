@@ -226,7 +226,7 @@ def _key(row: Mapping[str, Any]) -> tuple[str, ...]:
 def _about(source, seed, fold, name, design: Design, sam, recipe: Recipe) -> dict[str, Any]:
     """What identifies a run, and where its images and weights are from."""
     settings = recipe.as_dict()
-    for part in ("seed", "workers", "sam"):  # in columns of their own, or without effect
+    for part in ("seed", "sam"):  # in columns of their own
         del settings[part]
     return {
         "data": source.name,

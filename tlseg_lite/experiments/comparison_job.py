@@ -166,6 +166,6 @@ def _copy(state: Mapping[str, Any]) -> dict[str, Any]:
 
 def _settings(recipe: Recipe) -> dict[str, Any]:
     values = recipe.as_dict()
-    for part in ("seed", "workers", "sam"):  # in columns of their own, or without effect
+    for part in ("seed", "sam"):  # in columns of their own
         del values[part]
     return values

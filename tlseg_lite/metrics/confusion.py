@@ -256,8 +256,8 @@ def confusion(
     Args:
         prediction: any shape, e.g. (H, W) or (B, 1, H, W). A mask (bool, or numbers that are
             all 0 / 1, or integers that are all 0 / 255), or with ``threshold`` float scores.
-        target: the mask, same shape and kind of array; bool, 0 / 1 or 0 / 255.
-        valid: same shape, bool or 0 / 1; pixels where it is 0 (padding) are not counted.
+        target: the mask, same shape and kind of array; bool, 0 / 1 or 0 / 255 where it counts.
+        valid: same shape, bool or 0 / 1; pixels where it is 0 (padding, ignored) do not count.
         threshold: landslide is where ``prediction > threshold``: 0 for logits, 0.5 for
             probabilities. Needed for scores, refused for masks.
 

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from tlseg_lite.core.checks import binary_mask
+from tlseg_lite.core.errors import DataError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -50,8 +53,12 @@ def as_masks(
         p = as_mask("prediction", given["prediction"])
     else:
         p = _above(given["prediction"], threshold)
-    t = as_mask("target", given["target"])
-    return p, t, None if valid is None else as_mask("valid", given["valid"])
+    if valid is None:
+        return p, as_mask("target", given["target"]), None
+    v, t = as_mask("valid", given["valid"]), given["target"]
+    if t.dtype not in (torch.bool, bool):  # what is not counted may hold any value
+        t = torch.where(v, t, 0) if tensors else np.where(v, t, 0)
+    return p, as_mask("target", t), v
 
 
 def _is_float(array: Array) -> bool:
@@ -72,33 +79,18 @@ def _above(scores: Array, threshold: float) -> Array:
 
 
 def as_mask(name: str, array: Array) -> Array:
-    """A bool array from bool, all 0 / 1, or integers all 0 / 255."""
-    if array.dtype in (torch.bool, bool):
-        return array
-    if isinstance(array, torch.Tensor):
-        is_real = not array.is_complex()
-    else:
-        is_real = array.dtype.kind in "iuf"
-    if not is_real:
-        raise TypeError(f"{name} has dtype {array.dtype}, expected bool or numbers 0 and 1")
-    mask = array != 0
-    if bool((array == mask).all()):  # all 0 or 1
-        return mask
-    if not _is_float(array) and name != "valid" and bool(((array == 0) | (array == 255)).all()):
-        return mask
-    if _is_float(array):
-        remedy = (
-            "give threshold= (0 for logits, 0.5 for probabilities)"
-            if name == "prediction"
-            else "binarise it first, e.g. (mask > 0.5)"
+    """A bool array from bool, all 0 / 1, or all 0 / 255 (``valid``: bool or 0 / 1)."""
+    if name == "valid" and array.dtype not in (torch.bool, bool) and bool((array > 1).any()):
+        raise DataError(
+            f"valid has values up to {array.max().item():g}; expected only 0 and 1, or bool: "
+            "binarise it first, e.g. (valid > 0)"
         )
-    else:
-        remedy = "binarise it first, e.g. (mask > 0)"
-    also = "" if _is_float(array) or name == "valid" else " (or 0 and 255)"
-    raise ValueError(
-        f"{name} has values from {array.min().item():g} to {array.max().item():g} "
-        f"that are not only 0 and 1{also}: {remedy}"
-    )
+    if name == "prediction" and _is_float(array) and not bool(((array == 0) | (array == 1)).all()):
+        raise DataError(
+            f"prediction has values from {array.min().item():g} to {array.max().item():g} that "
+            "are not only 0 and 1: give threshold= (0 for logits, 0.5 for probabilities)"
+        )
+    return binary_mask(array, name, remedy="give valid=(target != 255), which leaves them out")[0]
 
 
 def as_images(

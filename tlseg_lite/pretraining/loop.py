@@ -19,6 +19,7 @@ import torch
 import torch.distributed
 from torch import Tensor
 
+from tlseg_lite.core.seeding import seeded
 from tlseg_lite.pretraining import objective
 from tlseg_lite.pretraining.dead_leaves import DeadLeaves, Pictures
 from tlseg_lite.pretraining.held_out import CURVE, HeldOut, normalise, write_curve
@@ -188,8 +189,7 @@ class _Run:
         from tlseg_lite.sam.variants import build_sam, load_strictly, read_checkpoint
 
         self.out, self.plan, self.device, self.world = out, plan, device, world
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(plan.seed)
+        with seeded(plan.seed):
             self.sam = build_sam("sam_mini").to(device)
             objective.aim(self.sam)
         if start is not None:

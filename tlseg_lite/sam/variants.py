@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from tlseg_lite.core.errors import CheckpointError
+from tlseg_lite.core.seeding import seeded
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -157,8 +158,7 @@ def load_sam(
         tlseg_lite.core.downloads.OfflineError: the checkpoint is not there and may not be fetched.
     """
     variant(name)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed GPUs too
+    with seeded(seed):
         sam = build_sam(name, image_size=image_size)
     path = None
     if weights is not None:

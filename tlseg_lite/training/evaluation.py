@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from tlseg_lite.core.checks import check_image
+from tlseg_lite.core.errors import listing
 from tlseg_lite.core.progress import bar
-from tlseg_lite.data.transforms import fit_square, unfit
+from tlseg_lite.data.transforms import fit_image, unfit
 from tlseg_lite.metrics.confusion import ConfusionMatrix, Scores, confusion
-from tlseg_lite.training.memory import free_memory, is_out_of_memory, too_small
+from tlseg_lite.metrics.masks import as_mask
+from tlseg_lite.training.memory import is_out_of_memory, too_small
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -40,7 +43,9 @@ def evaluate(
         progress: show a bar.
 
     Raises:
-        ValueError: the dataset is empty, or `views` is neither 1 nor 8.
+        ValueError: the dataset is empty, `views` is neither 1 nor 8, or an image is not 3xHxW,
+            finite and in [0, 1].
+        FloatingPointError: the model's logits are not finite.
         NotEnoughMemory: not even one image at a time fits.
     """
     pairs = answers(model, dataset, batch_size, views, progress)
@@ -56,23 +61,26 @@ def answers(
 ) -> Iterator[tuple[dict[str, Any], torch.Tensor]]:
     """What `evaluate` counts: each sample of `dataset` in order, and its logits (1, h, w).
 
-    Arguments and errors are those of `evaluate`.
+    Samples come without their image. Arguments and errors are those of `evaluate`; that of logits
+    that are not finite comes at the end, since to look at each image's would wait for the device.
     """
     if len(dataset) == 0:
         raise ValueError("the dataset is empty: there is nothing to evaluate on")
-    indices = bar(range(len(dataset)), desc="images", show=progress)
-    yield from _in_batches(model, (dataset[index] for index in indices), batch_size, views)
+    loader = _batches(model, dataset, batch_size, views)
+    with bar(total=len(dataset), desc="images", show=progress) as shown:
+        for pair in _answers(model, loader):
+            yield pair
+            shown.update()
 
 
 def predict(model: torch.nn.Module, image: torch.Tensor, *, views: int = 1) -> torch.Tensor:
     """Logits (1, h, w) of one image (3, h, w), float in [0, 1], of any size; > 0 is landslide.
 
-    `views` is as in `evaluate`.
+    `views` and the errors are as in `evaluate`.
     """
-    if image.ndim != 3 or image.shape[0] != 3:
-        raise ValueError(f"image has shape {tuple(image.shape)}, expected (3, height, width)")
-    mask = torch.zeros(1, *image.shape[1:])
-    return _predict_views(model, [{"image": image, "mask": mask, "id": "image"}], views)[0]
+    fitted = _Fitted([{"image": image, "id": "the image given"}], model.image_size, views)
+    ((_, logits),) = _answers(model, [_together([fitted[0]])])
+    return logits
 
 
 def shared_scores(
@@ -86,78 +94,136 @@ def shared_scores(
     mine = Subset(
         dataset, range(accelerator.process_index, len(dataset), accelerator.num_processes)
     )
-    samples = DataLoader(mine, batch_size=None, collate_fn=_as_it_is, num_workers=workers)
+    loader = _batches(model, mine, batch_size, workers=workers)
     with accelerator.autocast():
-        pairs = _in_batches(model, samples, batch_size)
+        pairs = _answers(model, loader)
         counted = sum((_counted(*pair) for pair in pairs), start=ConfusionMatrix(0, 0, 0, 0))
     counts = torch.tensor(counted.counts(), dtype=torch.float64, device=accelerator.device)
     return ConfusionMatrix(*accelerator.reduce(counts, "sum").tolist()).scores()
 
 
-def _as_it_is(sample: dict[str, Any]) -> dict[str, Any]:
-    return sample
+class _Fitted(Dataset):
+    """Each sample's views as the model's squares (views, 3, S, S), and the sample without image.
+
+    The sample's mask is a bool tensor; ``native_size`` is that of the image.
+    """
+
+    def __init__(self, dataset: Dataset, size: int, views: int):
+        if views not in (1, 8):
+            raise ValueError(
+                f"views is {views!r}; expected 1, or 8 for all turned and mirrored views"
+            )
+        self.dataset, self.size, self.views = dataset, size, views
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[dict[str, Any], torch.Tensor]:
+        sample = self.dataset[index]
+        image = check_image(sample["image"], sample["id"])
+        about = {key: value for key, value in sample.items() if key != "image"}
+        for key in ("mask", "valid"):
+            if key in about:
+                about[key] = as_mask(f"{sample['id']}: {key}", about[key])
+        about["native_size"] = tuple(image.shape[-2:])
+        seen = (_seen(image, *view) for view in _VIEWS[: self.views])
+        return about, torch.stack([fit_image(view, self.size) for view in seen])
 
 
-def _in_batches(
-    model: torch.nn.Module, samples: Iterable[dict[str, Any]], batch_size: int, views: int = 1
-) -> Iterator[tuple[dict[str, Any], torch.Tensor]]:
-    """Each sample and its logits, in order."""
-    waiting: list[dict[str, Any]] = []
-    for sample in samples:
-        waiting.append(sample)
-        if len(waiting) == batch_size:
-            yield from zip(waiting, _predict_views(model, waiting, views), strict=True)
-            waiting = []
-    if waiting:
-        yield from zip(waiting, _predict_views(model, waiting, views), strict=True)
+_VIEWS = [(turns, mirrored) for turns in range(4) for mirrored in (False, True)]
+"""The eight symmetries of the square, plain first."""
+
+
+def _seen(x: torch.Tensor, turns: int, mirrored: bool) -> torch.Tensor:
+    return torch.rot90(x.flip(-1) if mirrored else x, turns, (-2, -1))
+
+
+def _batches(
+    model: torch.nn.Module, dataset: Dataset, batch_size: int, views: int = 1, workers: int = 0
+) -> DataLoader:
+    """Samples in order, prepared by `workers`, in the batches that `_answers` takes."""
+    return DataLoader(
+        _Fitted(dataset, model.image_size, views),
+        batch_size,
+        collate_fn=_together,
+        num_workers=workers,
+        pin_memory=_device(model).type == "cuda",
+        generator=torch.Generator(),  # else the loader draws from the global one
+    )
+
+
+def _together(items: list[tuple[dict[str, Any], torch.Tensor]]):
+    samples, squares = zip(*items, strict=True)
+    return list(samples), torch.stack(squares, 1)  # views, B, 3, S, S
+
+
+def _device(model: torch.nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
+def _answers(model, batches) -> Iterator[tuple[dict[str, Any], torch.Tensor]]:
+    """Each sample and its logits (1, h, w) at native size, the mean over its views, in order.
+
+    Raises:
+        FloatingPointError: after the last one, if some were not finite.
+    """
+    device, ids, finite = _device(model), [], []
+    for samples, squares in batches:
+        views = [_logits(model, view.to(device, non_blocking=True)) for view in squares]
+        for index, sample in enumerate(samples):
+            mean = _mean_of_views([view[index] for view in views], sample["native_size"])
+            ids.append(sample["id"])
+            finite.append(mean.isfinite().all())
+            yield sample, mean
+    good = torch.stack(finite).tolist() if finite else []  # one transfer for all
+    if bad := [name for name, fine in zip(ids, good, strict=True) if not fine]:
+        raise FloatingPointError(_not_finite(model, bad))
+
+
+def _mean_of_views(logits: list[torch.Tensor], native: tuple[int, int]) -> torch.Tensor:
+    if len(logits) == 1:
+        return unfit(logits[0], native)
+    mean = 0.0
+    for view, (turns, mirrored) in zip(logits, _VIEWS, strict=True):
+        back = torch.rot90(unfit(view, native[::-1] if turns % 2 else native), -turns, (-2, -1))
+        mean = mean + (back.flip(-1) if mirrored else back) / 8
+    return mean
+
+
+def _not_finite(model: torch.nn.Module, ids: list[str]) -> str:
+    weights = [name for name, value in model.state_dict().items() if not value.isfinite().all()]
+    if weights:
+        why = f"weights are not finite either ({listing(weights, 3)}): it was saved after a "
+        why += "training that diverged, or its file is damaged; train it again with a lower "
+        why += "learning_rate"
+    else:
+        why = "its weights are finite: the numbers overflow; use precision='no'"
+    return f"the model's logits are not finite (NaN or infinite) on {listing(ids, 3)}; {why}"
 
 
 def _counted(sample: dict[str, Any], logits: torch.Tensor) -> ConfusionMatrix:
-    return confusion(logits > 0, sample["mask"].to(logits.device))
-
-
-def _predict_views(model, samples: list[dict[str, Any]], views: int) -> list[torch.Tensor]:
-    """`_predict_batch`, or the mean of its answers to the eight symmetries of the square."""
-    if views == 1:
-        return _predict_batch(model, samples)
-    if views != 8:
-        raise ValueError(f"views is {views!r}; expected 1, or 8 for all turned and mirrored views")
-    means = [0.0] * len(samples)
-    for turns in range(4):
-        for mirrored in (False, True):
-
-            def seen(x, turns=turns, mirrored=mirrored):
-                return torch.rot90(x.flip(-1) if mirrored else x, turns, (-2, -1))
-
-            turned = [{**s, "image": seen(s["image"]), "mask": seen(s["mask"])} for s in samples]
-            for k, logits in enumerate(_predict_batch(model, turned)):
-                back = torch.rot90(logits, -turns, (-2, -1))
-                means[k] = means[k] + (back.flip(-1) if mirrored else back) / 8
-    return means
+    truth = (sample[key] for key in ("mask", "valid") if key in sample)
+    on_device = (field.to(logits.device, non_blocking=True) for field in truth)
+    return confusion(logits > 0, *on_device)
 
 
 @torch.no_grad()
-def _predict_batch(model, samples: list[dict[str, Any]]) -> list[torch.Tensor]:
-    """Logits of each sample at its native size, (1, h, w); in halves where memory is short."""
-    device = next(model.parameters()).device
-    fitted = [fit_square(sample, model.image_size) for sample in samples]
+def _logits(model: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """Logits (B, 1, S, S) of images (B, 3, S, S), float32; in halves where memory is short."""
+    from accelerate.utils import release_memory
+
     was_training = model.training
     model.eval()
     try:
-        logits = model(torch.stack([f["image"] for f in fitted]).to(device)).float()
+        return model(images).float()
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        logits, reason = None, str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0]
     finally:
         model.train(was_training)
-    if logits is None:
-        free_memory()
-        if len(samples) == 1:
-            raise too_small(device, model.image_size, "no", reason)
-        half = len(samples) // 2
-        return _predict_batch(model, samples[:half]) + _predict_batch(model, samples[half:])
-    return [
-        unfit(each, tuple(f["native_size"].tolist()))
-        for each, f in zip(logits, fitted, strict=True)
-    ]
+    release_memory()
+    if len(images) == 1:
+        raise too_small(images.device, model.image_size, "no", reason)
+    half = len(images) // 2
+    return torch.cat([_logits(model, images[:half]), _logits(model, images[half:])])

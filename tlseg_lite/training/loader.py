@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
+from tlseg_lite.core.seeding import derived_seed
 from tlseg_lite.data.cache import cached
 from tlseg_lite.data.transforms import Augment, Prepared
 from tlseg_lite.training.recipe import Recipe
@@ -31,7 +32,7 @@ class EpochOrder(Sampler[int]):
         return self.n
 
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, self.epoch))
         return iter(torch.randperm(self.n, generator=generator).tolist())
 
 
@@ -64,27 +65,44 @@ def collate(samples: list[dict[str, Any]]) -> dict[str, Any] | None:
     return default_collate(samples) if samples else None
 
 
-def training_batches(
-    train: Dataset, size: int, recipe: Recipe, accelerator: Accelerator
-) -> tuple[DataLoader, Prepared]:
-    """This process's share of the batches, and the dataset behind them."""
-    processes = accelerator.num_processes
-    if recipe.batch_size < processes:
-        raise ValueError(
-            f"batch_size is {recipe.batch_size} for {processes} processes, which divide a batch "
-            f"among them; use a batch_size of at least {processes}, or fewer processes"
+class TrainingBatches:
+    """This process's share of the batches of a training, epoch by epoch.
+
+    ``len`` is the number of batches in an epoch; `images` that of the images.
+    """
+
+    def __init__(self, train: Dataset, size: int, recipe: Recipe, accelerator: Accelerator):
+        processes = accelerator.num_processes
+        if recipe.batch_size < processes:
+            raise ValueError(
+                f"batch_size is {recipe.batch_size} for {processes} processes, which divide a "
+                f"batch among them; use a batch_size of at least {processes}, or fewer processes"
+            )
+        self._data = prepared(train, size, recipe)
+        self.images = len(self._data)
+        self._order = EpochOrder(self.images, recipe.seed)
+        self._batches = SharedBatches(
+            self._order, recipe.batch_size, accelerator.process_index, processes
         )
-    data = prepared(train, size, recipe)
-    order = EpochOrder(len(data), recipe.seed)
-    loader = DataLoader(
-        data,
-        batch_sampler=SharedBatches(order, recipe.batch_size, accelerator.process_index, processes),
-        num_workers=recipe.workers,
-        persistent_workers=recipe.workers > 0,
-        collate_fn=collate,
-        pin_memory=accelerator.device.type == "cuda",
-    )
-    return loader, data
+        self._loader = DataLoader(
+            self._data,
+            batch_sampler=self._batches,
+            num_workers=recipe.workers,
+            persistent_workers=recipe.workers > 0,
+            collate_fn=collate,
+            pin_memory=accelerator.device.type == "cuda",
+            generator=torch.Generator().manual_seed(recipe.seed),  # of workers; not the global one
+        )
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def epoch(self, epoch: int) -> Iterator[tuple[dict[str, Any] | None, int]]:
+        """Each batch of an epoch, on the CPU, and its images on all processes together."""
+        self._data.set_epoch(epoch)
+        self._order.set_epoch(epoch)
+        for index, batch in enumerate(self._loader):
+            yield batch, self._batches.images(index)
 
 
 def prepared(train: Dataset, size: int, recipe: Recipe) -> Prepared:

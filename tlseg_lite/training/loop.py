@@ -8,24 +8,27 @@ so an interrupted run that goes on ends with the same weights as one that was ne
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from tlseg_lite.core.progress import bar
+from tlseg_lite.core.seeding import derived_seed
 from tlseg_lite.data.cache import cached
 from tlseg_lite.training.evaluation import evaluate, predict, shared_scores
-from tlseg_lite.training.loader import check_datasets, training_batches
+from tlseg_lite.training.loader import TrainingBatches, check_datasets
 from tlseg_lite.training.preflight import Preflight, preflight
 from tlseg_lite.training.recipe import Recipe
 from tlseg_lite.training.run_state import Run, RunState
 from tlseg_lite.training.step import (
     TrainingStep,
     accelerator_for,
+    diverging,
     learning_rate,
     optimiser_for,
     use_options,
@@ -56,7 +59,7 @@ def fit(
     batch is divided among them. Where memory is short, it goes through the model in pieces.
 
     Args:
-        model: a `TransLandSeg` or a model of `build_baseline`.
+        model: a `TransLandSeg`, a model of `build_baseline` or a `Trainable` of your own.
         train: training images at native size (the contract of `tlseg_lite.data`).
         val: images that choose the epoch; never the ones that are reported on.
         recipe: the settings.
@@ -72,31 +75,30 @@ def fit(
         (seconds in which training waited for images).
 
     Raises:
-        ValueError: an empty dataset, fewer images in a batch than processes, or a run in `out`
-            with other settings.
+        ValueError: an empty dataset, an image that is not 3xHxW, finite and in [0, 1], fewer images
+            in a batch than processes, a run in `out` with other settings, or an environment
+            variable that would change the result.
         CheckpointError: the state in `out` cannot be read; the one before it is kept.
         OSError: the disk is full; the state before is kept.
         NotEnoughMemory: not even one image at a time fits.
-        FloatingPointError: the loss is no longer a finite number.
+        FloatingPointError: the loss, or a logit on a validation image, is no longer finite.
     """
     check_datasets(train, val)
     out = Path(out)
     accelerator = accelerator_for(recipe)
-    loader, data = training_batches(train, model.image_size, recipe, accelerator)
+    batches = TrainingBatches(train, model.image_size, recipe, accelerator)
     val = cached(val, recipe.cache, None, recipe.workers)
     model.to(accelerator.device)
-    use_options(model, recipe)
     optimiser = accelerator.prepare(optimiser_for(model, recipe))
     state = RunState(out, model, optimiser, recipe, accelerator)
     start = state.restore(resume)
     step = TrainingStep(model, optimiser, recipe, accelerator, state.micro_batch)
-    shown = progress and accelerator.is_main_process
-    with bar(range(start, recipe.epochs), desc="epochs", show=shown) as epochs:
+    main = accelerator.is_main_process
+    shown = bar(range(start, recipe.epochs), desc="epochs", show=progress and main)
+    with use_options(model, recipe), shown as epochs:
         for epoch in epochs:
             began = time.perf_counter()
-            data.set_epoch(epoch)
-            loader.batch_sampler.order.set_epoch(epoch)
-            loss, waiting = _train_epoch(step, loader, epoch)
+            loss, waiting = _train_epoch(step, batches, epoch)
             step.share_statistics()
             scores = shared_scores(model, val, step.micro_batch, accelerator, recipe.workers)
             row = {
@@ -110,7 +112,7 @@ def fit(
             }
             state.micro_batch = step.micro_batch
             state.finish_epoch(row)
-            if watch is not None and accelerator.is_main_process:
+            if watch is not None and main:
                 watch(state.history())
             epochs.set_postfix(loss=f"{loss:.3f}", miou=f"{scores.miou:.3f}")
     return state.close()
@@ -127,24 +129,25 @@ _HISTORY_SCORES = (
 )
 
 
-def _train_epoch(step: TrainingStep, loader: DataLoader, epoch: int) -> tuple[float, float]:
+def _train_epoch(step: TrainingStep, batches: TrainingBatches, epoch: int) -> tuple[float, float]:
     """One pass over the training images: the mean loss of an image, seconds without images."""
     from accelerate.utils import send_to_device
 
     accelerator, recipe = step.accelerator, step.recipe
     step.model.train()
-    batches, steps = iter(loader), len(loader)
-    total, waiting = torch.zeros((), device=accelerator.device), 0.0
-    for index in range(steps):
-        began = time.perf_counter()
-        batch = send_to_device(next(batches), accelerator.device, non_blocking=True)
+    total, waiting, steps = torch.zeros((), device=accelerator.device), 0.0, len(batches)
+    began = time.perf_counter()
+    for index, (batch, images) in enumerate(batches.epoch(epoch)):
+        batch = send_to_device(batch, accelerator.device, non_blocking=True)
         waiting += time.perf_counter() - began
         for group in step.optimiser.param_groups:
             group["lr"] = learning_rate(recipe, epoch * steps + index, recipe.epochs * steps)
-        images = loader.batch_sampler.images(index)
-        seed = (recipe.seed * 1_000_003 + epoch) * 1_000_003 + index
         try:
-            total += step(batch, images, seed)
+            total += step(batch, images, derived_seed(recipe.seed, epoch, index))
         except FloatingPointError as error:
             raise FloatingPointError(f"epoch {epoch}, step {index}: {error}") from None
-    return (accelerator.reduce(total, "sum") / len(loader.dataset)).item(), waiting
+        began = time.perf_counter()
+    loss = (accelerator.reduce(total, "sum") / batches.images).item()
+    if not math.isfinite(loss):  # on a GPU, where no step waits for it
+        raise FloatingPointError(f"epoch {epoch}: {diverging(loss, recipe)}")
+    return loss, waiting

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import weakref
 
 import torch
@@ -31,13 +30,6 @@ def is_out_of_memory(error: BaseException) -> bool:
         return False
     text = str(error).lower()
     return should_reduce_batch_size(error) or any(sign in text for sign in _SIGNS)
-
-
-def free_memory() -> None:
-    """Give back what PyTorch's allocator holds without need, after the tensors are gone."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def too_small(

@@ -1,17 +1,32 @@
-"""What a training will take on this machine, told from a few measured steps."""
+"""What a training will take on this machine: measured in a few steps, or estimated; which recipe.
+
+`preflight` measures. `estimated_minutes` divides the work, which PyTorch counts, by the rate at
+which this machine multiplies matrices. `Recipe.for_this_machine` chooses by the GPU's memory.
+"""
 
 from __future__ import annotations
 
+import csv
 import math
+import os
 import time
 from dataclasses import dataclass, replace
+from functools import cache, lru_cache
+from pathlib import Path
 
 import torch
 from torch.utils.data import Dataset
 
+from tlseg_lite.sam.variants import build_sam
 from tlseg_lite.training.loader import check_datasets, collate, prepared
-from tlseg_lite.training.recipe import Recipe
+from tlseg_lite.training.recipe import PAPER_IMAGES, RECIPES, Recipe
 from tlseg_lite.training.step import TrainingStep, accelerator_for, optimiser_for, use_options
+
+RECORDED = Path(__file__).parent / "tables" / "training_speed.csv"
+UNRECORDED_SHARE = 1 / 3
+"""Share of the matrix rate that a training step is taken to reach where none was measured."""
+
+_DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -83,25 +98,18 @@ def preflight(model: torch.nn.Module, train: Dataset, recipe: Recipe) -> Preflig
     cuda = accelerator.device.type == "cuda"
     batch, loading = _one_batch(model, train, recipe, accelerator)
     model.to(accelerator.device).train()
-    use_options(model, recipe)
     before = {name: tensor.clone() for name, tensor in model.trained_state().items()}
     optimiser = accelerator.prepare(optimiser_for(model, recipe))
     step = TrainingStep(model, optimiser, recipe, accelerator)
     if cuda:
         torch.cuda.reset_peak_memory_stats(accelerator.device)
-    times: list[float] = []
     try:
-        while len(times) < 2 or (cuda and len(times) < 6 and sum(times) < 20):
-            began = time.perf_counter()
-            step(batch, recipe.batch_size, recipe.seed).item()
-            if cuda:
-                torch.cuda.synchronize()
-            times.append(time.perf_counter() - began)
+        with use_options(model, recipe):
+            seconds = _seconds_of_a_step(step, batch)
     finally:
         model.load_trained_state(before, "the weights before the preflight")
         model.zero_grad(set_to_none=True)
         model.eval()
-    seconds = min(times[1:])  # the first one warms up
     told = Preflight(
         device=str(accelerator.device),
         recipe=recipe,
@@ -118,6 +126,19 @@ def preflight(model: torch.nn.Module, train: Dataset, recipe: Recipe) -> Preflig
     if step.micro_batch < math.ceil(recipe.batch_size / accelerator.num_processes):
         recipe = replace(recipe, micro_batch=step.micro_batch)
     return replace(told, recipe=recipe, minutes=steps * (seconds + told.waiting) / 60)
+
+
+def _seconds_of_a_step(step: TrainingStep, batch) -> float:
+    """The fastest of a few steps; the first one warms up and does not count."""
+    recipe, cuda = step.recipe, step.accelerator.device.type == "cuda"
+    times: list[float] = []
+    while len(times) < 2 or (cuda and len(times) < 6 and sum(times) < 20):
+        began = time.perf_counter()
+        step(batch, recipe.batch_size, recipe.seed).item()
+        if cuda:
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - began)
+    return min(times[1:])
 
 
 def _one_batch(model, train: Dataset, recipe: Recipe, accelerator):
@@ -142,3 +163,126 @@ class _First(torch.utils.data.Subset):
     def __init__(self, dataset: Dataset, n: int):
         super().__init__(dataset, range(n))
         self.ids = list(getattr(dataset, "ids", range(len(dataset))))[:n]
+
+
+@lru_cache(maxsize=16)
+def encoder_flop(sam: str, image_size: int | None = None) -> float:
+    """Floating-point operations of an encoder's forward pass for one image, as PyTorch counts them.
+
+    Of `segment_anything`'s own form: the padding of windows and the relative positions are work
+    too. Two for each multiplication with an addition.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"):
+        encoder = build_sam(sam, image_size=image_size).image_encoder
+        image = torch.empty(1, 3, encoder.img_size, encoder.img_size)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        encoder(image)
+    return float(counter.get_total_flops())
+
+
+def training_flop(sam: str, image_size: int | None = None) -> float:
+    """Floating-point operations of a training step for one image, encoder alone.
+
+    Its forward pass and the gradient of its inputs, which costs as much again; the gradients of
+    frozen weights are not computed.
+    """
+    return 2.0 * encoder_flop(sam, image_size)
+
+
+@cache
+def matrix_rate(device: str, precision: str = "no", side: int | None = None) -> float:
+    """Operations a second of a square matrix product on `device`, the best of a few, measured."""
+    side = side or (8192 if device.startswith("cuda") else 1024)
+    a = torch.ones(side, side, device=device, dtype=_DTYPES[precision])
+    best = float("inf")
+    for _ in range(5):
+        began = time.perf_counter()
+        product = a @ a
+        product[0, 0].item()  # waits for a GPU
+        best = min(best, time.perf_counter() - began)
+    return 2.0 * side**3 / best
+
+
+@lru_cache(maxsize=1)
+def recorded() -> tuple[dict[str, str], ...]:
+    """Rows of the recorded speeds: what ran where, and the share of the matrix rate it reached."""
+    with open(RECORDED, encoding="utf-8", newline="") as file:
+        return tuple(csv.DictReader(file))
+
+
+def estimated_minutes(recipe: Recipe, images: int) -> tuple[float, str]:
+    """Minutes of a training without validation, and what the estimate stands on, in words."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    rate = matrix_rate(device, recipe.precision if device == "cuda" else "no")
+    rows = [r for r in recorded() if (r["kind"], r["sam"]) == (device, recipe.sam)]
+    if rows:
+        share = float(rows[-1]["share"])
+        basis = f"{share:.0%} of the measured matrix rate, as recorded on {rows[-1]['device']}"
+    else:
+        share = UNRECORDED_SHARE
+        basis = f"a third of the measured matrix rate is assumed, no run of {recipe.sam} on a "
+        basis += f"{'GPU' if device == 'cuda' else 'CPU'} is recorded"
+    work = training_flop(recipe.sam) * (3 / 2 if recipe.checkpointing else 1)
+    return recipe.epochs * images * work / (share * rate) / 60, basis
+
+
+def _for_this_machine(
+    cls: type[Recipe], train: Dataset | None = None, model: torch.nn.Module | None = None
+) -> Recipe:
+    """The recipe that fits: by the GPU's memory, or as ``TLSEG_RECIPE`` says.
+
+    No GPU: `laptop`. Under 30 GB: `t4` (ViT-B). From 30 GB on: `paper` (ViT-L). ``why`` says
+    what was found, and about how many minutes the training takes.
+
+    Args:
+        train: the training images that the minutes are for; None: 539, as in the paper.
+        model: measure a few steps of it on `train` (`tlseg_lite.preflight`), instead of
+            estimating from the speed of matrix products on this machine.
+
+    Raises:
+        ValueError: ``TLSEG_RECIPE`` names no recipe, or a model without images.
+    """
+    if model is not None and train is None:
+        raise ValueError("a model was given and no images: give train as well")
+    recipe = _by_memory(cls)
+    if model is not None:
+        told = preflight(model, train, recipe)
+        recipe, minutes = told.recipe, told.minutes
+        basis = f"{len(train)} images, from steps measured just now"
+    else:
+        images = PAPER_IMAGES if train is None else len(train)
+        minutes, estimate = estimated_minutes(recipe, images)
+        basis = f"{images} images, an estimate: {estimate}"
+    return replace(recipe, why=f"{recipe.why}; about {_rounded(minutes)} for {basis}")
+
+
+# A recipe is a value and starts nothing, so what measures the machine is bound to it from here.
+# The package imports this module first: whoever has a Recipe has its `for_this_machine`.
+Recipe.for_this_machine = classmethod(_for_this_machine)
+
+
+def _by_memory(cls: type[Recipe]) -> Recipe:
+    if wanted := os.environ.get("TLSEG_RECIPE"):
+        if wanted not in RECIPES[:3]:
+            raise ValueError(f"unknown recipe {wanted!r}; choose one of {', '.join(RECIPES[:3])}")
+        return replace(getattr(cls, wanted)(), why=f"TLSEG_RECIPE={wanted}")
+    if not torch.cuda.is_available():
+        return replace(cls.laptop(), why="no CUDA device: sam_mini on the CPU")
+    gpu = torch.cuda.get_device_properties(0)
+    gib = gpu.total_memory / 2**30
+    found = f"{gpu.name} with {gib:.0f} GiB"
+    if gib < 30:
+        precision = "bf16" if torch.cuda.get_device_capability(0) >= (8, 0) else "fp16"
+        why = f"{found}: ViT-B at 1024 px, activations computed twice to save memory"
+        return replace(cls.t4(), precision=precision, why=why)
+    return replace(cls.paper(), why=f"{found}: ViT-L at 1024 px, as in the paper")
+
+
+def _rounded(minutes: float) -> str:
+    if minutes < 1:
+        return "a minute"
+    if minutes < 90:
+        return f"{minutes:.0f} minutes"
+    return f"{minutes / 60:.0f} hours ({minutes:.0f} minutes)"

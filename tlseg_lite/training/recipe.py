@@ -1,22 +1,49 @@
-"""Training settings as values: what the laptop, a T4 and the paper's A100 train with."""
+"""Training settings as values: what the laptop, a T4 and the paper's A100 train with.
+
+A recipe starts nothing. `Recipe.for_this_machine`, which looks at the machine, comes from
+`tlseg_lite.training.preflight`.
+"""
 
 from __future__ import annotations
 
-import os
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
+from tlseg_lite.data.cache import WHERE as CACHES
 from tlseg_lite.sam.variants import VARIANTS
-
-if TYPE_CHECKING:
-    from torch.nn import Module
-    from torch.utils.data import Dataset
 
 PRECISIONS = ("no", "bf16", "fp16")
 KEPT = ("best", "last")
-CACHES = ("no", "memory", "disk", "auto")
-HOW = ("micro_batch", "checkpointing", "compile", "cache")
-"""Fields that change time and memory, and not what comes out."""
+HOW = ("workers", "micro_batch", "checkpointing", "compile", "cache")
+"""Fields that change time and memory, and not what comes out: no part of a run's identity."""
+
+
+def _one_of(default: str, choices: Iterable[str]) -> Any:
+    return _setting(default, lambda value: value in tuple(choices), f"one of {', '.join(choices)}")
+
+
+def _whole(default: int, least: int = 0) -> Any:
+    def fits(value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+    return _setting(default, fits, f"an int of at least {least}")
+
+
+def _number(default: float, high: float = float("inf")) -> Any:
+    def fits(value: Any) -> bool:
+        return isinstance(value, (int, float)) and 0 <= value <= high
+
+    return _setting(default, fits, f"a number from 0.0 to {high}")
+
+
+def _switch(default: bool) -> Any:
+    return _setting(default, lambda value: isinstance(value, bool), "True or False")
+
+
+def _setting(default: Any, fits: Any, expected: str) -> Any:
+    """A field with its rule, which `Recipe.__post_init__` applies."""
+    return field(default=default, metadata={"fits": fits, "expected": expected})
 
 
 @dataclass(frozen=True)
@@ -48,56 +75,32 @@ class Recipe:
             (`tlseg_lite.data.cache`).
     """
 
-    sam: str = "sam_mini"
-    epochs: int = 30
-    batch_size: int = 4
-    learning_rate: float = 5e-4
-    weight_decay: float = 0.01
-    warmup: float = 0.05
-    dice_weight: float = 0.5
-    precision: str = "no"
-    clip: float = 1.0
-    augment: bool = True
-    keep: str = "best"
-    workers: int = 0
-    seed: int = 0
-    micro_batch: int = 0
-    checkpointing: bool = False
-    compile: bool = False
-    cache: str = "no"
+    sam: str = _one_of("sam_mini", VARIANTS)
+    epochs: int = _whole(30, least=1)
+    batch_size: int = _whole(4, least=1)
+    learning_rate: float = _number(5e-4)
+    weight_decay: float = _number(0.01)
+    warmup: float = _number(0.05, high=1.0)
+    dice_weight: float = _number(0.5, high=1.0)
+    precision: str = _one_of("no", PRECISIONS)
+    clip: float = _number(1.0)
+    augment: bool = _switch(True)
+    keep: str = _one_of("best", KEPT)
+    workers: int = _whole(0)
+    seed: int = _whole(0)
+    micro_batch: int = _whole(0)
+    checkpointing: bool = _switch(False)
+    compile: bool = _switch(False)
+    cache: str = _one_of("no", CACHES)
 
     why: str = field(default="", compare=False, repr=False)
     """For people: why `for_this_machine` chose this recipe."""
 
     def __post_init__(self):
-        if self.sam not in VARIANTS:
-            raise ValueError(f"sam is {self.sam!r}; expected one of {', '.join(VARIANTS)}")
-        if self.precision not in PRECISIONS:
-            raise ValueError(
-                f"precision is {self.precision!r}; expected one of {', '.join(PRECISIONS)}"
-            )
-        if self.cache not in CACHES:
-            raise ValueError(f"cache is {self.cache!r}; expected one of {', '.join(CACHES)}")
-        if self.keep not in KEPT:
-            raise ValueError(f"keep is {self.keep!r}; expected one of {', '.join(KEPT)}")
-        for name in ("checkpointing", "compile"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} is {getattr(self, name)!r}; expected True or False")
-        whole = (("epochs", 1), ("batch_size", 1), ("workers", 0), ("seed", 0), ("micro_batch", 0))
-        for name, least in whole:
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ValueError(f"{name} is {value!r}; expected an int of at least {least}")
-        for name, low, high in (
-            ("learning_rate", 0.0, float("inf")),
-            ("weight_decay", 0.0, float("inf")),
-            ("warmup", 0.0, 1.0),
-            ("dice_weight", 0.0, 1.0),
-            ("clip", 0.0, float("inf")),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, (int, float)) or not low <= value <= high:
-                raise ValueError(f"{name} is {value!r}; expected a number from {low} to {high}")
+        for each in fields(self):
+            value, rule = getattr(self, each.name), each.metadata
+            if rule and not rule["fits"](value):
+                raise ValueError(f"{each.name} is {value!r}; expected {rule['expected']}")
 
     def as_dict(self) -> dict[str, Any]:
         """What decides the result, as plain values for JSON; not the explanation, not `HOW`."""
@@ -147,75 +150,11 @@ class Recipe:
             cache="auto",
         )
 
-    @classmethod
-    def for_this_machine(cls, train: Dataset | None = None, model: Module | None = None) -> Recipe:
-        """The recipe that fits: by the GPU's memory, or as ``TLSEG_RECIPE`` says.
-
-        No GPU: `laptop`. Under 30 GB: `t4` (ViT-B). From 30 GB on: `paper` (ViT-L). ``why`` says
-        what was found, and about how many minutes the training takes.
-
-        Args:
-            train: the training images that the minutes are for; None: 539, as in the paper.
-            model: measure a few steps of it on `train` (`tlseg_lite.preflight`), instead of
-                estimating from the speed of matrix products on this machine.
-
-        Raises:
-            ValueError: ``TLSEG_RECIPE`` names no recipe, or a model without images.
-        """
-        if model is not None and train is None:
-            raise ValueError("a model was given and no images: give train as well")
-        recipe = _by_memory(cls)
-        if model is not None:
-            from tlseg_lite.training.preflight import preflight
-
-            told = preflight(model, train, recipe)
-            recipe, minutes = told.recipe, told.minutes
-            basis = f"{len(train)} images, from steps measured just now"
-        else:
-            from tlseg_lite.training.machine import estimated_minutes
-
-            images = PAPER_IMAGES if train is None else len(train)
-            minutes, estimate = estimated_minutes(recipe, images)
-            basis = f"{images} images, an estimate: {estimate}"
-        return replace(recipe, why=f"{recipe.why}; about {_rounded(minutes)} for {basis}")
-
 
 PAPER_IMAGES = 539
 """Training images of the papers: 70 % of Bijie's 770."""
 
-
-def _by_memory(cls: type[Recipe]) -> Recipe:
-    import torch
-
-    if wanted := os.environ.get("TLSEG_RECIPE"):
-        return replace(_fixed(wanted), why=f"TLSEG_RECIPE={wanted}")
-    if not torch.cuda.is_available():
-        return replace(cls.laptop(), why="no CUDA device: sam_mini on the CPU")
-    gpu = torch.cuda.get_device_properties(0)
-    gib = gpu.total_memory / 2**30
-    found = f"{gpu.name} with {gib:.0f} GiB"
-    if gib < 30:
-        precision = "bf16" if torch.cuda.get_device_capability(0) >= (8, 0) else "fp16"
-        why = f"{found}: ViT-B at 1024 px, activations computed twice to save memory"
-        return replace(cls.t4(), precision=precision, why=why)
-    return replace(cls.paper(), why=f"{found}: ViT-L at 1024 px, as in the paper")
-
-
-def _rounded(minutes: float) -> str:
-    if minutes < 1:
-        return "a minute"
-    if minutes < 90:
-        return f"{minutes:.0f} minutes"
-    return f"{minutes / 60:.0f} hours ({minutes:.0f} minutes)"
-
-
 RECIPES = ("laptop", "t4", "paper", "for_this_machine")
-
-
-def _fixed(name: str) -> Recipe:
-    if name not in RECIPES[:3]:
-        raise ValueError(f"unknown recipe {name!r}; choose one of {', '.join(RECIPES[:3])}")
-    return getattr(Recipe, name)()
 
 
 def named_recipe(name: str) -> Recipe:

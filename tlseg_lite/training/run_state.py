@@ -120,7 +120,7 @@ class RunState:
 
     def _about(self) -> dict[str, Any]:
         recipe = self.recipe.as_dict()
-        del recipe["epochs"], recipe["workers"]  # may change without making it another run
+        del recipe["epochs"]  # may change without making it another run
         return {**recipe, **self.model.description()}
 
     def finish_epoch(self, row: dict[str, Any]) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from tlseg_lite.core.progress import say
+from tlseg_lite.core.seeding import seeded
 from tlseg_lite.training.losses import bce_dice
-from tlseg_lite.training.memory import free_memory, is_out_of_memory, smaller, too_small
+from tlseg_lite.training.memory import is_out_of_memory, smaller, too_small
 from tlseg_lite.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -26,14 +30,22 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def use_options(model: torch.nn.Module, recipe: Recipe) -> None:
-    """Switch on what the recipe asks of SAM's encoder; other networks have no such options."""
-    if (options := getattr(model, "encoder_options", None)) is not None:
-        model.encoder_options = replace(
-            options,
-            checkpoint=options.checkpoint or recipe.checkpointing,
-            compile=options.compile or recipe.compile,
-        )
+@contextmanager
+def use_options(model: torch.nn.Module, recipe: Recipe) -> Iterator[None]:
+    """What the recipe asks of SAM's encoder, inside; other networks have no such options."""
+    options = getattr(model, "encoder_options", None)
+    if options is None:
+        yield
+        return
+    model.encoder_options = replace(
+        options,
+        checkpoint=options.checkpoint or recipe.checkpointing,
+        compile=options.compile or recipe.compile,
+    )
+    try:
+        yield
+    finally:
+        model.encoder_options = options
 
 
 def optimiser_for(model: torch.nn.Module, recipe: Recipe) -> torch.optim.AdamW:
@@ -42,15 +54,66 @@ def optimiser_for(model: torch.nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     return torch.optim.AdamW(trained, recipe.learning_rate, weight_decay=recipe.weight_decay)
 
 
+_OFF = ("", "0", "false", "off", "no")
+_REFUSED = {
+    "ACCELERATE_FP8_BACKEND": _OFF,
+    "ACCELERATE_USE_DEEPSPEED": _OFF,
+    "ACCELERATE_USE_FSDP": _OFF,
+    "ACCELERATE_USE_MEGATRON_LM": _OFF,
+    "ACCELERATE_USE_PARALLELISM_CONFIG": _OFF,
+    "ACCELERATE_USE_SAGEMAKER": _OFF,
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": _OFF,  # precision of matrix products, on CUDA
+    "NVIDIA_TF32_OVERRIDE": ("", "1"),
+    "ONEDNN_DEFAULT_FPMATH_MODE": ("", "strict"),  # and on the CPU
+    "DNNL_DEFAULT_FPMATH_MODE": ("", "strict"),
+}
+"""Variables that Accelerate, PyTorch and their libraries read and that cannot be overruled: with
+other values than these a training would give something else."""
+
+
+def check_environment() -> None:
+    """ValueError for an environment variable that would change the result of a training."""
+    for name, harmless in _REFUSED.items():
+        value = os.environ.get(name, "")
+        if value.lower() not in harmless:
+            raise ValueError(
+                f"the environment has {name}={value}, which would change the result without the "
+                f"recipe saying so; unset it (in Python: os.environ.pop({name!r}), before "
+                "torch is imported)"
+            )
+
+
 def accelerator_for(recipe: Recipe) -> Accelerator:
-    """Accelerate's view of the machine: device, processes, precision."""
+    """Accelerate's view of the machine: device, processes, and the recipe's precision.
+
+    The environment may choose the device (``ACCELERATE_USE_CPU``, ``ACCELERATE_TORCH_DEVICE``) and
+    the processes, as ``accelerate launch`` does; whatever else it says does not count.
+
+    Raises:
+        ValueError: see `check_environment`.
+    """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
+    from accelerate.utils import GradientAccumulationPlugin, TorchDynamoPlugin
 
+    check_environment()
     # Accelerate keeps the first precision of a process for good; a notebook may well use two.
     if AcceleratorState._shared_state and AcceleratorState().mixed_precision != recipe.precision:
         AcceleratorState._reset_state()
-    return Accelerator(mixed_precision=recipe.precision)
+    return Accelerator(
+        mixed_precision=recipe.precision,
+        # given, or else ACCELERATE_GRADIENT_ACCUMULATION_STEPS and ACCELERATE_DYNAMO_* are read
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+        dynamo_plugin=TorchDynamoPlugin(backend="no"),
+    )
+
+
+def diverging(loss: float, recipe: Recipe) -> FloatingPointError:
+    """The error for a loss that is no finite number, with remedies."""
+    return FloatingPointError(
+        f"the loss is {loss}; lower learning_rate (now {recipe.learning_rate}) "
+        f"or use precision='no' (now {recipe.precision!r})"
+    )
 
 
 class TrainingStep:
@@ -101,7 +164,8 @@ class TrainingStep:
 
         Raises:
             NotEnoughMemory: not even one image at a time fits.
-            FloatingPointError: the loss is no longer a finite number.
+            FloatingPointError: the loss is no longer a finite number. A single process on a GPU
+                does not wait for it: the sum is NaN then, and the caller is to look now and then.
         """
         statistics = [buffer.clone() for buffer in self._statistics]
         while True:
@@ -113,11 +177,7 @@ class TrainingStep:
                 buffer.copy_(before)
             self._take_smaller_pieces()
         if diverged:
-            raise FloatingPointError(
-                f"the loss is {total.item() / max(images, 1)}; lower learning_rate "
-                f"(now {self.recipe.learning_rate}) or use precision='no' "
-                f"(now {self.recipe.precision!r})"
-            )
+            raise diverging(total.item() / max(images, 1), self.recipe)
         self._add_up_gradients(trained)
         if self.recipe.clip:
             self.accelerator.clip_grad_norm_(self.parameters, self.recipe.clip)
@@ -126,16 +186,18 @@ class TrainingStep:
 
     def _attempt(self, batch, images: int, seed: int) -> torch.Tensor | None:
         """Gradients of this process's share, and the sum of its losses; None: out of memory."""
+        from accelerate.utils import release_memory
+
         self.optimiser.zero_grad(set_to_none=True)
-        torch.manual_seed(seed)
         try:
-            return self._accumulate(batch, images)
+            with seeded(seed, self.accelerator.device):
+                return self._accumulate(batch, images)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
             self._reason = str(error).partition("\n")[0]
         self.optimiser.zero_grad(set_to_none=True)
-        free_memory()
+        release_memory()
         return None
 
     def _accumulate(self, batch, images: int) -> torch.Tensor:
@@ -154,9 +216,11 @@ class TrainingStep:
 
     def _agree(self, total: torch.Tensor | None) -> list[float]:
         """How many processes ran out of memory, diverged, and have a gradient of each tensor."""
-        failed = total is None
+        failed, alone = total is None, self.accelerator.num_processes == 1
+        if alone and (failed or self.accelerator.device.type != "cpu"):
+            return [float(failed), 0.0]  # to ask for the loss here would wait for the GPU
         told = [float(failed), float(not failed and not torch.isfinite(total))]
-        if self.accelerator.num_processes == 1:
+        if alone:
             return told
         told += [float(p.grad is not None) for p in self.parameters]
         told = torch.tensor(told, device=self.accelerator.device)

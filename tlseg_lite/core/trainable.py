@@ -1,0 +1,166 @@
+"""What can be trained, evaluated, saved and loaded: the one contract of all models.
+
+`tlseg_lite.fit` and everything around it ask no more of a model than `Trainable` has. A model of
+your own is a class with a ``forward``:
+
+>>> import torch
+>>> from tlseg_lite.core.trainable import Trainable, load_model
+>>> class Colour(Trainable):
+...     '''One weight a colour: bare soil is not green.'''
+...     def __init__(self, image_size: int = 64):
+...         super().__init__(image_size)
+...         self.weights = torch.nn.Conv2d(3, 1, kernel_size=1)
+...     def forward(self, images):  # (B, 3, S, S) in [0, 1] -> logits (B, 1, S, S)
+...         self.check_images(images)
+...         return self.weights(images)
+
+It can be given to `tlseg_lite.fit`, ``Colour(64).save(path)`` writes it, and ``load_model(path)``
+reads it wherever the class is defined. With more arguments than `image_size`, name them in
+`description`; with a frozen part that can be had elsewhere, leave it out in `trained_state`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tlseg_lite.core.errors import CheckpointError
+from tlseg_lite.core.files import misfits, read_tensors, write_tensors
+
+_HOME = {
+    "TransLandSeg": "tlseg_lite.adapters.translandseg",
+    "Baseline": "tlseg_lite.baselines.wrapper",
+}
+"""Where the package's own models are, for `load_model`: this folder imports none of them."""
+
+
+class Trainable(nn.Module):
+    """Images (B, 3, S, S), float in [0, 1] -> logits (B, 1, S, S); > 0 is landslide.
+
+    What comes from it: `forward`, and `description` where the class has further arguments.
+
+    Attributes:
+        image_size: S, the side of the square images in pixels.
+        kind: the model's name in saved files: that of the class below `Trainable`; classes that
+            derive from it share it.
+    """
+
+    kind = ""
+
+    def __init_subclass__(cls, **options: Any):
+        super().__init_subclass__(**options)
+        cls.kind = cls.kind or cls.__name__
+
+    def __init__(self, image_size: int):
+        super().__init__()
+        self.image_size = image_size
+
+    def check_images(self, images: torch.Tensor) -> None:
+        """ValueError unless `images` are (B, 3, S, S)."""
+        side = self.image_size
+        if images.ndim != 4 or tuple(images.shape[1:]) != (3, side, side):
+            raise ValueError(
+                f"images have shape {tuple(images.shape)}, expected (B, 3, {side}, {side}); "
+                "tlseg_lite.data.transforms.fit_square brings any image to that size"
+            )
+
+    def trained_state(self) -> dict[str, torch.Tensor]:
+        """The tensors that training changes, by name: all parameters and buffers.
+
+        They are the model's own, not copies.
+        """
+        return {name: tensor.detach() for name, tensor in self.state_dict().items()}
+
+    def load_trained_state(self, state: Mapping[str, torch.Tensor], source: str | Path) -> None:
+        """Take over tensors made by `trained_state`; names and shapes must fit exactly.
+
+        Raises:
+            CheckpointError: names `source` and the tensors that do not fit; nothing is changed.
+        """
+        copy_strictly(self.trained_state(), state, source)
+
+    def description(self) -> dict[str, Any]:
+        """How to build this model again, in plain values: `kind`, and the class's arguments."""
+        return {"model": self.kind, "image_size": self.image_size}
+
+    @classmethod
+    def from_description(cls, about: Mapping[str, Any], source: str | Path) -> Trainable:
+        """An untrained model as `description` described it; `source` is for error messages."""
+        return cls(**{name: value for name, value in about.items() if name != "model"})
+
+    def save(self, path: str | Path) -> None:
+        """Write `trained_state` and `description` as one safetensors file, atomically."""
+        write_tensors(path, self.trained_state(), self.description())
+
+    @classmethod
+    def load_tensors(cls, path: str | Path) -> dict[str, torch.Tensor]:
+        """Only the tensors that `save` wrote to `path`, for `load_trained_state`.
+
+        Raises:
+            FileNotFoundError: no such file.
+            CheckpointError: not a file of `save`, damaged, or of another class.
+        """
+        return read_tensors(path, expected=cls.kind)[0]
+
+    @classmethod
+    def load(cls, path: str | Path, **given: Any) -> Trainable:
+        """The model saved at `path`, in eval mode; `given` goes to `from_description`.
+
+        Raises:
+            FileNotFoundError: no such file.
+            CheckpointError: not a file of `save`, damaged, or of another class.
+        """
+        tensors, about = read_tensors(path, expected=cls.kind)
+        model = cls.from_description(about, path, **given)
+        model.load_trained_state(tensors, path)
+        return model.eval()
+
+
+def load_model(path: str | Path, sam: nn.Module | None = None) -> Trainable:
+    """The model saved at `path`, of whichever class: `TransLandSeg`, a baseline, or your own.
+
+    Args:
+        path: what `Trainable.save` wrote.
+        sam: the backbone, for a `TransLandSeg` only; None: the one that the file names.
+
+    Raises:
+        FileNotFoundError: no such file, or the backbone's own weights file is gone.
+        CheckpointError: not a file of `save`, damaged, or of a class that is not known here.
+    """
+    kind = read_tensors(path)[1]["model"]
+    if kind in _HOME:
+        import_module(_HOME[kind])
+    found = [cls for cls in _descendants(Trainable) if cls.kind == kind]
+    if not found:
+        raise CheckpointError(
+            f"{path} holds a {kind}, and no class of that name is defined here; import the module "
+            "that defines it (a class that derives from tlseg_lite.core.trainable.Trainable)"
+        )
+    first = next(c for c in found if all(getattr(b, "kind", "") != kind for b in c.__bases__))
+    return first.load(path, **({"sam": sam} if kind == "TransLandSeg" else {}))
+
+
+def _descendants(cls: type[Trainable]) -> Iterator[type[Trainable]]:
+    for below in reversed(cls.__subclasses__()):  # a class that was defined anew comes first
+        yield below
+        yield from _descendants(below)
+
+
+def copy_strictly(
+    own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor], source: str | Path
+) -> None:
+    """Copy `given` into the tensors `own` in place; CheckpointError if a name or shape differs."""
+    if odd := misfits(own, given):
+        raise CheckpointError(
+            f"{source} does not fit this model: {len(odd)} tensors are missing, unexpected or of "
+            f"another shape ({', '.join(odd[:3])}); build the model as the saved one was built, "
+            "design and image size included"
+        )
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(given[name])

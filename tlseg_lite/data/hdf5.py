@@ -1,0 +1,82 @@
+"""One array of an HDF5 file, read in full, or refused with the cause and what helps."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from tlseg_lite.core.errors import DataError, MissingDataError, listing
+
+SUFFIXES = (".h5", ".hdf5")
+
+
+def read_hdf5(path: str | Path, key: str, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """The values of dataset `key`, as stored.
+
+    Args:
+        path: the file; it is opened for this call alone.
+        key: name of the dataset in the file.
+        shape: that it must have; None: any.
+
+    Raises:
+        MissingDataError: the file is gone.
+        DataError: not HDF5, in use by another program, compressed by a method that is not
+            installed, no such dataset, another shape, no numbers, NaN or infinite values.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            if key not in file:
+                raise DataError(
+                    f"{path} has no dataset {key!r} but {listing(file) or 'nothing'}; "
+                    "is it an image where a mask should be, or the other way round?"
+                )
+            stored = file[key]
+            if not isinstance(stored, h5py.Dataset) or stored.dtype.kind not in "fiub":
+                raise DataError(f"{path}: {key!r} is no array of numbers")
+            if shape is not None and stored.shape != shape:
+                sizes = ["x".join(map(str, form)) for form in (stored.shape, shape)]
+                raise DataError(
+                    f"{path}: {key!r} has shape {sizes[0] or 'scalar'}; expected {sizes[1]}"
+                )
+            values = np.asarray(stored[()])
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise MissingDataError(f"{path} is gone; put it back or build the dataset anew") from None
+    except MemoryError as error:
+        raise DataError(f"{path}: {key!r} does not fit into memory ({error})") from error
+    except Exception as error:  # the HDF5 library raises whatever broken bytes lead to
+        raise DataError(_why_not(path, key, error)) from error
+    bad = int(values.size - np.isfinite(values).sum())
+    if bad:
+        raise DataError(
+            f"{path}: {key!r} holds {bad} NaN or infinite values; expected finite ones. Compare it "
+            "with the original, or fill them before"
+        )
+    return values
+
+
+def _why_not(path: str | Path, key: str, error: Exception) -> str:
+    text = str(error)
+    if isinstance(error, PermissionError):
+        return f"{path} cannot be opened: {error.strerror or error}"
+    if "lock" in text.lower() and "file" in text.lower():
+        return (
+            f"{path} is locked: another program has it open for writing, or its file system knows "
+            "no locks. Close it there, or set HDF5_USE_FILE_LOCKING=FALSE; the file may be good"
+        )
+    if "filter" in text.lower():
+        name = re.search(r"filter '([^']*)'", text)
+        return (
+            f"{path}: {key!r} is compressed by a filter that is not installed "
+            f"({name[1] if name else text}). pip install hdf5plugin and import hdf5plugin before, "
+            "or save the file with gzip; it may be good"
+        )
+    return (
+        f"{path} cannot be read as HDF5 ({text}): it is truncated, damaged or another kind of "
+        "file. Compare it with the original"
+    )
