@@ -235,6 +235,7 @@ class SyntheticLandslides(Dataset):
         self.n, self.size, self.seed, self.style = n, size, seed, style
         self.ids = [f"synthetic-{style}-{seed}-{i:05d}" for i in range(n)]
         self.source = f"{n} synthetic scenes in the style of {style} (seed {seed})"
+        self.ground_width = None if style == "bijie" else 1280.0
 
     def __len__(self) -> int:
         return self.n
