@@ -10,7 +10,7 @@ from tlseg_lite.core.lazy import lazy
 __version__ = "0.2.0"
 
 _FOLDERS = (
-    "core data scenes metrics audit sam adapters baselines training experiments pretraining "
+    "core data scenes metrics audit sam adapters baselines training experiments maps pretraining "
     "exercises widgets cli plots"
 )
 
