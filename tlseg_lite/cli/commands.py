@@ -1,4 +1,4 @@
-"""The command ``tlseg-lite``: train, evaluate, ablate, synthesize, pretrain, fetch, course."""
+"""The command ``tlseg-lite``: train, evaluate, map, ablate, synthesize, pretrain, fetch, course."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tlseg_lite.cli import map as map_scene
 from tlseg_lite.cli.train import dataset_from, recipe_from, train
 
-SOURCES = ("bijie-samples", "landslide4sense-samples", "synthetic", "bijie", "landslide4sense")
+SOURCES = (
+    *("bijie-samples", "landslide4sense-samples", "synthetic", "bijie", "landslide4sense"),
+    *("folder", "scene"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_train(commands)
     _add_evaluate(commands)
+    map_scene.add_parser(commands)
     _add_ablate(commands)
     _add_synthesize(commands)
     _add_pretrain(commands)
@@ -70,6 +75,17 @@ def _positive(text: str) -> float:
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, choices=SOURCES, help="where the images are from")
     parser.add_argument("--root", type=Path, help="folder of the full bijie or landslide4sense")
+    own = parser.add_argument_group("own data")
+    own.add_argument("--images", type=Path, help="folder: images, paired with --masks by name")
+    own.add_argument("--masks", type=Path, help="folder: masks")
+    own.add_argument("--scene", type=Path, help="scene: a GeoTIFF that chips are cut from")
+    own.add_argument("--polygons", type=Path, help="scene: its landslides, a vector file")
+    own.add_argument("--bands", type=int, nargs=3, default=(1, 2, 3), metavar=("R", "G", "B"))
+    own.add_argument("--white", type=float, help="value that becomes 1 (else: 255, percentiles)")
+    own.add_argument("--chip", type=_whole(8), default=256, help="side, pixels (default 256)")
+    own.add_argument("--stride", type=_whole(1), help="from chip to chip (default: its side)")
+    own.add_argument("--negatives", type=float, help="chips without a landslide for each with one")
+    own.add_argument("--ground-resolution", type=float, help="metres of a pixel of the chips")
     parser.add_argument(
         "--n", type=_whole(3), default=60, help="number of synthetic scenes (default %(default)s)"
     )

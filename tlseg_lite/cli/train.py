@@ -18,11 +18,35 @@ def dataset_from(options: argparse.Namespace, parser: argparse.ArgumentParser, s
             parser.error(f"--data {options.data} needs --root, the folder of the data set")
         kind = tl.data.Bijie if options.data == "bijie" else tl.data.Landslide4Sense
         return kind(options.root)
+    if options.data in ("folder", "scene"):
+        return _own_data(options, parser)
     if options.root is not None:
         parser.error(f"--root goes with --data bijie or landslide4sense, not {options.data}")
     if options.data == "synthetic":
         return tl.data.SyntheticLandslides(options.n, size=size, seed=options.seed)
     return tl.data.samples(options.data.removesuffix("-samples"))
+
+
+def _own_data(options: argparse.Namespace, parser: argparse.ArgumentParser):
+    """The images of ``--data folder`` (--images, --masks) or ``scene`` (--scene, --polygons)."""
+    import tlseg_lite as tl
+
+    first, second = ("images", "masks") if options.data == "folder" else ("scene", "polygons")
+    given = [getattr(options, name) for name in (first, second)]
+    if None in given:
+        parser.error(f"--data {options.data} needs --{first} and --{second}")
+    common = {"bands": tuple(options.bands), "scale": options.white}
+    if options.data == "folder":
+        return tl.data.Folder(*given, **common)
+    return tl.data.Chips(
+        *given,
+        options.chip,
+        options.stride,
+        True if options.negatives is None else options.negatives,
+        resolution=options.ground_resolution,
+        seed=options.seed,
+        **common,
+    )
 
 
 def recipe_from(options: argparse.Namespace):
@@ -111,7 +135,8 @@ def train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         return
     if other is not None:
         tl.blend(model, other.to(next(model.parameters()).device).trained_state())
-        model.save(options.out / "averaged.safetensors")
+    tl.maps.keep_threshold(model, parts[1])  # the map's, from validation
+    model.save(run.best if other is None else options.out / "averaged.safetensors")
     scores = tl.evaluate(model, parts[2])
     report = {
         "data": dataset.source,

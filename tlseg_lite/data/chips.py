@@ -48,7 +48,7 @@ class Chips(LandslideDataset):
         stride: from one chip to the next; None: `size`. Smaller: they overlap.
         negatives: chips without a landslide: True all, False none, a number: so many for each chip
             with one (0.5: half as many).
-        bands, scale, nodata: as in `tlseg_lite.maps.predict_scene`.
+        bands, scale, pixel_size, nodata: as in `tlseg_lite.maps.predict_scene`.
         resolution: metres of a pixel; None: the scene's own.
         block: side of a block in chips.
         seed: of the choice of negatives.
@@ -77,13 +77,14 @@ class Chips(LandslideDataset):
         bands: Sequence[int] = (1, 2, 3),
         scale: Any = None,
         resolution: float | None = None,
+        pixel_size: float | None = None,
         nodata: float | None = None,
         block: int = BLOCKS,
         seed: int = 0,
     ):
         self.size, self.stride = size, size if stride is None else stride
         _check(self.size, self.stride, negatives, block)
-        self.raster = Raster(scene, tuple(bands), resolution, None, nodata)
+        self.raster = Raster(scene, tuple(bands), resolution, pixel_size, nodata)
         if min(self.raster.height, self.raster.width) < size:
             raise DataError(
                 f"{scene} has {self.raster.width} x {self.raster.height} pixels of the resolution "

@@ -31,6 +31,7 @@ from tlseg_lite.maps.output import (
     write_quick_look,
 )
 from tlseg_lite.maps.polygons import write_polygons
+from tlseg_lite.maps.threshold import threshold_of
 from tlseg_lite.maps.windows import Blend, Windows
 
 
@@ -142,7 +143,10 @@ def predict_scene(
         OSError: the disk is too small, or no scheduler answers.
     """
     models = list(model) if isinstance(model, Sequence) else [model]
-    _check(models, views, uncertainty, batch_size, threshold, min_area, simplify)
+    if not models or any(not hasattr(m, "image_size") for m in models):
+        raise ValueError("expected one or more models with image_size, such as load_model gives")
+    cut = threshold_of(models[0], threshold)
+    _check(models, views, uncertainty, batch_size, min_area, simplify)
     raster, scaling, side, notes = _plan(
         models[0], scene, bands, scale, resolution, pixel_size, nodata
     )
@@ -157,7 +161,6 @@ def predict_scene(
             _predict_rows(job, folder, predict, batch_size, progress)
         _refuse_empty(folder, raster)
         write_geotiffs(folder, raster, _tags(models, job, overlap), uncertainty)
-    cut = _threshold(models[0], threshold)
     tags = _tags(models, job, overlap)
     write_mask(folder.path, raster, cut, tags)
     number = write_polygons(
@@ -174,17 +177,13 @@ def predict_scene(
     return Map(folder.path, cut, raster.resolution, count, number, notes)
 
 
-def _check(models, views, uncertainty, batch_size, threshold, min_area, simplify) -> None:
-    if not models or any(not hasattr(m, "image_size") for m in models):
-        raise ValueError("expected one or more models with image_size, such as load_model gives")
+def _check(models, views, uncertainty, batch_size, min_area, simplify) -> None:
     if views not in (1, 8):
         raise ValueError(f"views is {views!r}; expected 1, or 8 for all turned and mirrored views")
     if uncertainty and views * len(models) == 1:
         raise ValueError("uncertainty is a spread: give views=8, or several models")
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"batch_size is {batch_size!r}; expected a positive whole number")
-    if threshold is not None and not 0 < threshold < 1:
-        raise ValueError(f"threshold is {threshold}; expected a probability between 0 and 1")
     for name, value in (("min_area", min_area), ("simplify", simplify)):
         if value is not None and not 0 <= value < math.inf:
             raise ValueError(f"{name} is {value}; expected 0 or more")
@@ -231,13 +230,6 @@ def _plan(model, scene, bands, scale, resolution, pixel_size, nodata):
 
 def _samples(raster: Raster):
     yield raster.sample()
-
-
-def _threshold(model: torch.nn.Module, given: float | None) -> float:
-    if given is not None:
-        return given
-    logit = getattr(model, "trained_on", {}).get("threshold", 0.0)
-    return 1 / (1 + math.exp(-logit))
 
 
 def _predict_rows(job: Job, folder: Folder, predict, batch_size: int, progress: bool) -> None:
@@ -313,7 +305,7 @@ def _fingerprint(model: torch.nn.Module) -> str:
     digest = hashlib.sha256()
     for name in sorted(state):
         digest.update(name.encode())
-        digest.update(state[name].detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(state[name].detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch.utils.data import Dataset
 
@@ -38,3 +40,17 @@ def keep_threshold(
     chosen = choose_threshold(logits, masks, valids, metric=metric)
     model.trained_on = {**getattr(model, "trained_on", {}), "threshold": chosen}
     return chosen
+
+
+def threshold_of(model: torch.nn.Module, given: float | None) -> float:
+    """The probability above which is landslide: `given`, else the model's own, else 0.5.
+
+    Raises:
+        ValueError: `given` is no probability between 0 and 1.
+    """
+    if given is None:
+        logit = getattr(model, "trained_on", {}).get("threshold", 0.0)
+        return 1 / (1 + math.exp(-logit))
+    if not 0 < given < 1:
+        raise ValueError(f"threshold is {given}; expected a probability between 0 and 1")
+    return given
