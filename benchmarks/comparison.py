@@ -2,7 +2,7 @@
 
     python benchmarks/comparison.py                         # everything: many hours on two cores
     python benchmarks/comparison.py --minutes 30            # as much as fits; call again to go on
-    python benchmarks/comparison.py --models TransLandSeg unet --diets real --seeds 0 1 2
+    python benchmarks/comparison.py --models TransLandSeg unet --training-data real --seeds 0 1 2
     python benchmarks/comparison.py --data bijie --test-root PATH   # test on one's own full Bijie
     python benchmarks/comparison.py --data scenes           # learned from scenes, tested on others
     python benchmarks/comparison.py --data few-scenes --epochs 10 --keep best  # from 48 of them
@@ -28,75 +28,89 @@ DATA = {
     "scenes": "synthetic",
     "few-scenes": "real",
 }
-"""What is tested on, and for generated scenes the one diet: scenes as in the other rows, or the few
-that come with the test."""
+"""What is tested on, and for synthetic scenes what is trained on: scenes as in the other rows, or
+the few that come with the test."""
 
 
-def main() -> None:
+def add_options(parser: argparse.ArgumentParser, out: Path, **defaults) -> None:
+    """The options that this program shares with the ablation's."""
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--keep", choices=tl.recipes.KEPT, help="which epoch's weights are tested")
+    parser.add_argument("--val", type=float, help="share of the real images that validates")
+    parser.add_argument("--precision", help="bf16 where the processor knows it")
+    parser.add_argument("--image-size", type=int, help="side of SAM's input instead of its own")
+    parser.add_argument("--minutes", type=float, help="start no further run after this time")
+    parser.add_argument("--out", type=Path, default=out)
+    parser.set_defaults(**defaults)
+
+
+def changed(recipe: tl.Recipe, chosen: argparse.Namespace) -> tl.Recipe:
+    """The recipe with what the options say."""
+    names = ("epochs", "learning_rate", "keep", "precision")
+    given = {name: getattr(chosen, name) for name in names if getattr(chosen, name) is not None}
+    return replace(recipe, **given)
+
+
+def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--models", nargs="+", help="names; else all")
-    parser.add_argument("--diets", nargs="+", default=list(comparison.DIETS), help="or real-5, ...")
+    parser.add_argument(
+        "--training-data", nargs="+", default=list(comparison.TRAINING_DATA), help="or real-5, ..."
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--data", nargs="+", default=["bijie", "landslide4sense"], choices=DATA)
     parser.add_argument("--test-root", type=Path, help="folder of the full dataset: its test part")
-    parser.add_argument("--scenes", type=int, default=1500, help="generated scenes for training")
+    parser.add_argument("--scenes", type=int, default=1500, help="synthetic scenes for training")
     parser.add_argument("--test-scenes", type=int, default=200, help="with scenes and few-scenes")
     parser.add_argument("--scene-epochs", type=int, default=4)
     parser.add_argument("--scene-rate", type=float, default=1.5e-3, help="learning rate on them")
-    parser.add_argument("--epochs", type=int, default=20, help="on the real images")
-    parser.add_argument("--learning-rate", type=float)
-    parser.add_argument(
-        "--keep", default="last", choices=tl.recipes.KEPT, help="epoch kept on the real images"
-    )
-    parser.add_argument(
-        "--val", type=float, default=0.1, help="share of the real images that validates"
-    )
-    parser.add_argument("--precision", default="no", help="bf16 where the processor knows it")
-    parser.add_argument("--image-size", type=int, default=256)
-    parser.add_argument("--minutes", type=float, help="start no further run after this time")
-    parser.add_argument("--out", type=Path, default=OUT)
-    options = parser.parse_args()
-    recipe = replace(tl.Recipe.laptop(), precision=options.precision)
-    if options.learning_rate:
-        recipe = replace(recipe, learning_rate=options.learning_rate)
-    first = replace(recipe, epochs=options.scene_epochs, learning_rate=options.scene_rate)
-    recipe = replace(recipe, epochs=options.epochs, keep=options.keep)
-    sam = tl.load_sam("sam_mini", image_size=options.image_size)
-    models = comparison.contestants(options.models, sam=sam)
-    for name in options.data:
-        data, diet = images(name, options), DATA[name]
-        if options.models is None and diet is None:
-            comparison.prompted(sam, data, options.out)
+    real = {"epochs": 20, "keep": "last", "val": 0.1}
+    add_options(parser, OUT, **real, precision="no", image_size=256)
+    return parser.parse_args()
+
+
+def main() -> None:
+    chosen = options()
+    recipe = changed(tl.Recipe.laptop(), chosen)
+    first = replace(tl.Recipe.laptop(), precision=chosen.precision)
+    first = replace(first, epochs=chosen.scene_epochs, learning_rate=chosen.scene_rate)
+    sam = tl.load_sam("sam_mini", image_size=chosen.image_size)
+    models = comparison.models(chosen.models, sam=sam)
+    for name in chosen.data:
+        data, only = images(name, chosen), DATA[name]
+        if chosen.models is None and only is None:
+            comparison.prompted(sam, data, chosen.out)
         style = "landslide4sense" if name == "landslide4sense" else "bijie"
         frame = comparison.run(
             models,
-            [diet] if diet else options.diets,
-            options.seeds,
+            [only] if only else chosen.training_data,
+            chosen.seeds,
             data,
-            options.out,
+            chosen.out,
             recipe=recipe,
             first=first,
-            scenes=SyntheticSplits(options.scenes, 40, 1, size=None, style=style),
-            image_size=options.image_size,
-            minutes=options.minutes,
-            masks=None if diet else options.out.with_suffix(".npz"),
+            scenes=SyntheticSplits(chosen.scenes, 40, 1, size=None, style=style),
+            image_size=chosen.image_size,
+            minutes=chosen.minutes,
+            masks=None if only else chosen.out.with_suffix(".npz"),
         )
     print(comparison.summary(frame).to_string(index=False, float_format="{:.4f}".format))
 
 
-def images(name: str, options: argparse.Namespace) -> Splits:
+def images(name: str, chosen: argparse.Namespace) -> Splits:
     """The real samples by folds, or all of them and the rest of the full dataset; or scenes."""
     if name == "few-scenes":
-        return SyntheticSplits(48, 16, options.test_scenes, size=None)
+        return SyntheticSplits(48, 16, chosen.test_scenes, size=None)
     if name == "scenes":
-        data = SyntheticSplits(1, 1, options.test_scenes, size=None)  # only the last count
-        data.source = f"{options.test_scenes} other synthetic scenes, drawn anew for each seed"
+        data = SyntheticSplits(1, 1, chosen.test_scenes, size=None)  # only the last count
+        data.source = f"{chosen.test_scenes} other synthetic scenes, drawn anew for each seed"
         return data
     real = tl.data.samples(name)
-    if options.test_root is None:
-        return FoldSplits(real, f"{name}-samples", val=options.val)
+    if chosen.test_root is None:
+        return FoldSplits(real, f"{name}-samples", val=chosen.val)
     full = {"bijie": tl.data.Bijie, "landslide4sense": tl.data.Landslide4Sense}[name]
-    return comparison.Holdout(real, full(options.test_root), f"{name}-full", val=options.val)
+    return comparison.Holdout(real, full(chosen.test_root), f"{name}-full", val=chosen.val)
 
 
 if __name__ == "__main__":

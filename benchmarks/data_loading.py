@@ -1,8 +1,8 @@
-"""How fast training pictures are read, with and without a cache, against what a step needs.
+"""How fast training images are read, with and without a cache, compared with what a step needs.
 
-Writes book/results/data_loading.csv, one row for each size of picture, size of model and place of
-the cache: images a second of one process that reads, changes at random and fits them (one thread,
-as a loader worker), how many times faster than without a cache, and how many times as many as the
+Writes book/results/data_loading.csv, one row for each size of image and of model, with and without
+a cache: images a second of one process that reads, changes at random and fits them (one thread, as
+a loader worker), how many times faster than without a cache, and how many times as many as the
 training step of that model takes in one thread of this machine. Also training_speed.csv in
 tlseg_lite/training/tables: the measured step as a share of the machine's matrix rate, which
 `Recipe.for_this_machine` estimates with.
@@ -31,14 +31,14 @@ import tlseg_lite as tl
 from tlseg_lite.core.provenance import provenance
 from tlseg_lite.data import Augment, Cached, Prepared
 from tlseg_lite.data.images import ImagePairs
-from tlseg_lite.training.step import TrainingStep, accelerator_for, optimiser_for
+from tlseg_lite.training.step import TrainingStep, accelerator_for, optimizer_for
 
 machine = tl.machine  # the module tlseg_lite.training.preflight
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "book" / "results" / "data_loading.csv"
 SIDES = {"Bijie, typical": 256, "aerial tile": 2048}
 MODELS = {"sam_mini": 256, "vit_b": 1024}
-PLACES = ("no", "memory", "disk")
+PLACES = ("no", "memory")
 
 
 def main() -> None:
@@ -64,9 +64,7 @@ def loading(folder: Path, options, need: dict[str, float]) -> list[dict]:
         pairs = pictures(folder / str(side), side, options.pictures)
         for sam, size in MODELS.items():
             for place in PLACES:
-                kept = pairs
-                if place != "no":
-                    kept = Cached(pairs, size, folder / "kept" if place == "disk" else None)
+                kept = Cached(pairs, size) if place == "memory" else pairs
                 cases[what, side, sam, size, place] = Prepared(kept, size, Augment())
     best = dict.fromkeys(cases, float("inf"))
     for number in range(options.rounds + 1):  # the first fills the caches
@@ -125,8 +123,8 @@ def step_speed(sam: str) -> dict:
     images = send_to_device(default_collate([scenes[i] for i in range(batch)]), device)
     recipe = tl.Recipe(sam=sam, batch_size=batch, precision=precision)
     accelerator = accelerator_for(recipe)
-    optimiser = accelerator.prepare(optimiser_for(model, recipe))
-    step = TrainingStep(model, optimiser, recipe, accelerator)
+    optimizer = accelerator.prepare(optimizer_for(model, recipe))
+    step = TrainingStep(model, optimizer, recipe, accelerator)
     seconds, rate = float("inf"), 0.0
     for _ in range(4 if sam == "sam_mini" or cuda else 1):  # step and matrices take turns
         rate = max(rate, matrix_rate(device, precision, clock))

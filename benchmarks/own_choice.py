@@ -7,7 +7,7 @@ and their expected IoUs from the tokens is trained anew on fresh dead leaves, wi
 pre-training, once for each weight of the mean over the three masks (0.05 in the pre-training).
 TransLandSeg uses none of these parts. The weights at the start come first in the table.
 
-The pictures have 256 pixels a side; each of the ``--sizes`` is the side of the model's input, to
+The images have 256 pixels a side; each of the ``--sizes`` is the side of the model's input, to
 which they are enlarged. All are learned together and measured one by one. ``--write FOLDER`` keeps
 each result as a safetensors file.
 """
@@ -36,7 +36,7 @@ from tlseg_lite.sam import prompting as zero_shot
 from tlseg_lite.sam.variants import MINI_WEIGHTS
 
 OUT = Path(__file__).resolve().parent.parent / "book" / "results" / "own_choice.csv"
-SEED = 9 * 10**10  # of the training pictures; other than those of any run and of the held-out ones
+SEED = 9 * 10**10  # of the training images; other than those of any run and of the held-out ones
 
 Answer = tuple[Tensor, Tensor, Tensor]
 """Of N prompts: tokens (N, 5, C), IoU first; features (N, C / 8, h, w); targets (N, 2, h, w)."""
@@ -44,7 +44,7 @@ Answer = tuple[Tensor, Tensor, Tensor]
 
 @torch.no_grad()
 def answers(sam, pictures: int, batch: int = 8, prompts: int = 16) -> Iterator[Answer]:
-    """What the decoder's transformer gives for prompts to fresh pictures of all difficulties."""
+    """What the decoder's transformer gives for prompts to fresh images of all difficulties."""
     side = sam.image_encoder.img_size
     leaves = DeadLeaves(textures=320, seed=SEED % 997)
     drawn = torch.Generator().manual_seed(SEED)
@@ -121,7 +121,7 @@ def measure(sam, cases: list[Case]) -> dict[str, tuple[float, float]]:
             if (box := box_around(mask)) is not None:
                 prompts["box"] = {"box": box}
             for name, prompt in prompts.items():
-                fit = zero_shot.fit(zero_shot.segment(sam, embedded, **prompt), mask)
+                fit = zero_shot.overlap(zero_shot.segment(sam, embedded, **prompt), mask)
                 found[name].append((fit.own, fit.best))
     return {name: tuple(torch.tensor(values).mean(0).tolist()) for name, values in found.items()}
 
@@ -188,7 +188,7 @@ def main() -> None:
 
 
 def write(decoder: dict[str, Tensor], share: float, options: argparse.Namespace) -> None:
-    """The weights with the decoder's new readers, float16, told in the file's metadata."""
+    """The weights with the decoder's new output heads, float16, noted in the file's metadata."""
     start = MINI_WEIGHTS if options.weights == "default" else Path(options.weights)
     with safe_open(start, "pt") as file:
         about = file.metadata()

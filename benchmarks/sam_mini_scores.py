@@ -3,11 +3,11 @@
     python benchmarks/sam_mini_scores.py [--pictures 24] [--labelme FOLDER] [--run FOLDER]
 
 On dead leaves from seeds that training never uses, on a few photographs of `skimage.data` with
-regions drawn by hand (below; a way to look, too few for a verdict), on the real landslide samples
-where TLSEG_DATA or the download cache has them, and on generated scenes. Each next to a graph
-segmentation read at the click and a colour flood from it, both with the setting that suits the
-whole set best. ``--labelme`` adds photographs that somebody has outlined with LabelMe: a folder
-with a JSON file of polygons beside each picture. With ``--run`` the learning curve of a
+regions drawn by hand (below; a first impression, too few for a verdict), on the real landslide
+samples where TLSEG_DATA or the download cache has them, and on synthetic scenes. Each next to a
+graph segmentation read at the click and a colour flood from it, both with the setting that suits
+the whole set best. ``--labelme`` adds photographs that somebody has outlined with LabelMe: a folder
+with a JSON file of polygons beside each image. With ``--run`` the learning curve of a
 pre-training is copied to book/results/sam_mini_pretraining.csv; with ``--continues`` after the rows
 that are there: the run began with their weights.
 """
@@ -106,7 +106,7 @@ Case = tuple[torch.Tensor, list[tuple[torch.Tensor, tuple[int, int]]]]
 
 
 def dead_leaves(n: int, difficulty: float) -> Iterator[Case]:
-    """Held-out pictures; clicks at a random place of up to eight visible regions."""
+    """Held-out images; clicks at a random place of up to eight visible regions."""
     made = torch.Generator().manual_seed(HELD_OUT + 100 + int(10 * difficulty))
     pictures = DeadLeaves(seed=HELD_OUT + 7, textures=160).sample(
         n, difficulty=difficulty, generator=made
@@ -201,7 +201,7 @@ def box_around(mask: torch.Tensor) -> tuple[float, float, float, float] | None:
 
 
 ENLARGED = (384, 512)
-"""Sides of the model's input, to which the pictures are enlarged beside the usual 256."""
+"""Sides of the model's input, to which the images are enlarged beside the usual 256."""
 
 
 def measure(sam, fine: dict, cases: list[Case], *, automatic: bool) -> dict[str, float]:
@@ -218,23 +218,23 @@ def measure(sam, fine: dict, cases: list[Case], *, automatic: bool) -> dict[str,
         segmented = graphs(array)
         records = zero_shot.automatic(sam, image, points_per_side=12) if automatic else []
         for mask, click in regions:
-            fit = zero_shot.fit(zero_shot.segment(sam, embedded, click), mask)
+            fit = zero_shot.overlap(zero_shot.segment(sam, embedded, click), mask)
             add("click, best of 3", fit.best)
             add("click, own choice", fit.own)
             single = zero_shot.segment(sam, embedded, click, multimask=False)
             add("click, single mask", zero_shot.iou(single.masks, mask)[0])
             for side, large in fine.items():
-                fit = zero_shot.fit(zero_shot.segment(large, enlarged[side], click), mask)
+                fit = zero_shot.overlap(zero_shot.segment(large, enlarged[side], click), mask)
                 add(f"click, best of 3, image enlarged to {side} px", fit.best)
                 add(f"click, own choice, image enlarged to {side} px", fit.own)
             box = box_around(mask)
             if box is not None:
                 answer = zero_shot.segment(sam, embedded, box=box)
-                fit = zero_shot.fit(answer, mask)
+                fit = zero_shot.overlap(answer, mask)
                 add("box, best of 3", fit.best)
                 add("box, own choice", fit.own)
                 for side, large in fine.items():
-                    fit = zero_shot.fit(zero_shot.segment(large, enlarged[side], box=box), mask)
+                    fit = zero_shot.overlap(zero_shot.segment(large, enlarged[side], box=box), mask)
                     add(f"box, best of 3, image enlarged to {side} px", fit.best)
                 single = zero_shot.segment(sam, embedded, box=box, multimask=False)
                 add("box, single mask", zero_shot.iou(single.masks, mask)[0])
@@ -284,30 +284,11 @@ def main() -> None:
         "commit": about.get("commit", ""),
         "measured": time.strftime("%Y-%m-%d", time.gmtime()),
     }
-    sets = {
-        f"dead leaves, difficulty {d}": list(dead_leaves(options.pictures, d))
-        for d in (0.0, 0.5, 1.0)
-    }
-    photos = list(photographs())
-    grey = [bool((image == image[:1]).all()) for image, _ in photos]
-    sets["skimage photographs, own outlines"] = photos
-    for word, kind in (("coloured", False), ("grey", True)):
-        sets[f"skimage photographs, the {word} ones"] = [
-            case for case, is_grey in zip(photos, grey, strict=True) if is_grey == kind
-        ]
-    if options.labelme:
-        sets[options.labelme_name] = list(labelme(options.labelme))
-    without_slides = list(sets)
-    for name in ("bijie", "landslide4sense"):
-        dataset = tl.data.course_samples(name)
-        sets[dataset.source] = list(landslides(dataset))
-    scenes = tl.data.SyntheticLandslides(20, seed=5)
-    sets[scenes.source] = list(landslides(scenes))
+    sets, objects_only = cases_by_name(options.pictures, options.labelme, options.labelme_name)
     rows = []
     for name, cases in sets.items():
-        slides = name not in without_slides
         regions = sum(len(r) for _, r in cases)
-        for method, value in measure(sam, fine, cases, automatic=slides).items():
+        for method, value in measure(sam, fine, cases, automatic=name not in objects_only).items():
             rows.append(
                 {"data": name, "images": len(cases), "regions": regions, "method": method,
                  "mean_iou": f"{value:.4f}", **about}
@@ -318,17 +299,45 @@ def main() -> None:
         writer.writeheader()
         writer.writerows(rows)
     if options.run:
-        import pandas as pd
+        copy_curve(options.run, options.out, about, options.continues)
 
-        curve = pd.read_csv(options.run / "curve.csv")
-        for key in ("weights", "trained_on", "commit"):
-            curve[key] = about[key]  # the weights at its end, and what made them
-        if options.continues:
-            earlier = pd.read_csv(options.out / "sam_mini_pretraining.csv")
-            for key in ("minutes", "step", "pictures"):
-                curve[key] += earlier[key].iloc[-1]
-            curve = pd.concat([earlier, curve], ignore_index=True)
-        curve.to_csv(options.out / "sam_mini_pretraining.csv", index=False)
+
+def cases_by_name(
+    pictures: int, outlined: Path | None, outlined_name: str
+) -> tuple[dict[str, list], list[str]]:
+    """All sets of images with their regions, and the names of those without landslides."""
+    sets = {f"dead leaves, difficulty {d}": list(dead_leaves(pictures, d)) for d in (0.0, 0.5, 1.0)}
+    photos = list(photographs())
+    grey = [bool((image == image[:1]).all()) for image, _ in photos]
+    sets["skimage photographs, own outlines"] = photos
+    for word, kind in (("coloured", False), ("grey", True)):
+        sets[f"skimage photographs, the {word} ones"] = [
+            case for case, is_grey in zip(photos, grey, strict=True) if is_grey == kind
+        ]
+    if outlined:
+        sets[outlined_name] = list(labelme(outlined))
+    objects_only = list(sets)
+    for name in ("bijie", "landslide4sense"):
+        dataset = tl.data.course_samples(name)
+        sets[dataset.source] = list(landslides(dataset))
+    scenes = tl.data.SyntheticLandslides(20, seed=5)
+    sets[scenes.source] = list(landslides(scenes))
+    return sets, objects_only
+
+
+def copy_curve(run: Path, out: Path, about: dict[str, str], continues: bool) -> None:
+    """The learning curve of a pre-training among the records, after the one that it continues."""
+    import pandas as pd
+
+    curve = pd.read_csv(run / "curve.csv")
+    for key in ("weights", "trained_on", "commit"):
+        curve[key] = about[key]  # the weights at its end, and what made them
+    if continues:
+        earlier = pd.read_csv(out / "sam_mini_pretraining.csv")
+        for key in ("minutes", "step", "pictures"):
+            curve[key] += earlier[key].iloc[-1]
+        curve = pd.concat([earlier, curve], ignore_index=True)
+    curve.to_csv(out / "sam_mini_pretraining.csv", index=False)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The book's figures: pictures with outlines, predictions, learning curves. One style for all.
+"""The book's figures: images with outlines, predictions, learning curves. One style for all.
 
 Outlines are orange for the mapped landslide and light blue for the predicted one (Okabe and
 Ito's colour-blind-safe palette; it shows on dark forest); score maps use viridis.
@@ -44,7 +44,7 @@ def overlay(
     prediction: torch.Tensor | None = None,
     title: str | None = None,
 ) -> None:
-    """A picture with its mapped landslides (orange) and, if given, predicted ones (blue)."""
+    """An image with its mapped landslides (orange) and, if given, predicted ones (blue)."""
     show_image(ax, sample["image"], sample["id"] if title is None else title)
     outline(ax, sample["mask"], LANDSLIDE)
     if prediction is not None:
@@ -62,7 +62,7 @@ def legend(figure: Figure, prediction: bool = True) -> None:
 
 
 def gallery(dataset: Sequence[dict[str, Any]], n: int = 8, columns: int = 4) -> Figure:
-    """The first `n` pictures of a dataset with their landslides outlined."""
+    """The first `n` images of a dataset with their landslides outlined."""
     import matplotlib.pyplot as plt
 
     n = min(n, len(dataset))

@@ -50,7 +50,7 @@ def read(folder: Path, name: str) -> pd.DataFrame | None:
 
 
 def made(frame: pd.DataFrame) -> dict[str, str]:
-    """Where a record comes from: hardware, dates, commits, as far as its columns tell."""
+    """Where a record comes from: hardware, dates, commits, as far as its columns say."""
 
     def values(columns: tuple[str, ...], cut: int | None = None) -> list[str]:
         found = [frame[c] for c in columns if c in frame]

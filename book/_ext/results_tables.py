@@ -12,7 +12,7 @@ from pathlib import Path
 
 import chapters
 import pandas as pd
-from recorded import NOT_RUN, Table, others, provenance, read, records
+from recorded import NOT_RUN, Table, others, provenance, records
 
 REPRODUCED, PARTIAL = "reproduced", "partial"
 DIFFERENT = "not reproduced"
@@ -102,67 +102,39 @@ def audit(folder: Path) -> Iterator[Table]:
 # ---- scores ------------------------------------------------------------------------------------
 
 
-def pooled(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """A test MIoU for each group and seed whose folds are complete: counts of the folds added."""
-    from tlseg_lite.metrics.confusion import ConfusionMatrix
-
-    counts = ["test_tp", "test_fp", "test_fn", "test_tn"]
-    rows = []
-    for key, runs in frame.groupby([*by, "seed"], sort=False, dropna=False):
-        if len(runs) < runs.folds.iloc[0] or runs[counts].isna().any().any():
-            continue
-        matrix = ConfusionMatrix(*(int(v) for v in runs[counts].sum()))
-        rows.append([*key, matrix.scores().miou])
-    return pd.DataFrame(rows, columns=[*by, "seed", "miou"])
-
-
 def scores(folder: Path) -> Iterator[Table]:
     """The papers' models: printed MIoU, and what this project measured on real images."""
     import tlseg_lite as tl
-    from tlseg_lite.experiments.ablation_summary import interval
 
-    frame = read(folder, "comparison.csv")
-    if frame is not None:
-        frame = frame.fillna({"backbone": ""})
+    frame = tl.comparison.read(folder / "comparison.csv")
     published = tl.audit.published()
     printed = published[published.miou.notna() & published.table.isin(["I", "II", "1", "2"])]
     printed = printed.drop_duplicates(["dataset", "row"])
     rows = []
     for line in printed.itertuples():
         start = [line.dataset, line.row, number(line.miou, 2)]
-        runs = _runs_on_real_images(frame, line.dataset, MODELS.get(line.row, line.row))
-        if runs is None:
+        here = frame.data.str.startswith(line.dataset.lower()) & (frame.training_data == "real")
+        runs = frame[here & (frame.model == MODELS.get(line.row, line.row))]
+        measured = tl.comparison.summary(runs)
+        for own in measured.itertuples():
+            full = str(own.weights).startswith("sam_vit_l") and "-full" in own.data
+            inside = own.low <= line.miou / 100 <= own.high
+            status = PARTIAL if not full else REPRODUCED if inside else DIFFERENT
+            folds = runs[runs.data == own.data].folds.iloc[0]
+            how = f"{folds} folds" if folds > 1 else "held-out images"
+            origin = f"{own.weights} {own.backbone[:6]}".strip()
+            split = f"{own.data}, {how}, {origin} at {own.image_size} px"
+            mean = with_interval(own.mean, own.low, own.high)
+            rows.append([*start, mean, str(own.seeds), split, status])
+        if measured.empty:
             rows.append([*start, "–", "–", "–", NOT_RUN])
-            continue
-        by = ["data", "diet", "image_size", "weights", "backbone", "recipe"]
-        for key, group in pooled(runs, by).groupby(by, sort=False, dropna=False):
-            setting = dict(zip(by, key, strict=True))
-            mean, low, high = interval(group.miou)
-            same = str(setting["weights"]).startswith("sam_vit_l") and "-full" in setting["data"]
-            inside = low <= line.miou / 100 <= high
-            status = PARTIAL if not same else REPRODUCED if inside else DIFFERENT
-            first = runs[(runs.data == setting["data"]) & (runs.diet == setting["diet"])].iloc[0]
-            how = f"{first.folds} folds" if first.folds > 1 else "held-out images"
-            origin = f"{setting['weights']} {setting['backbone'][:6]}".strip()
-            split = f"{setting['data']}, {how}, {origin} at {setting['image_size']} px"
-            ours = with_interval(mean, low, high)
-            rows.append([*start, ours, str(len(group)), split, status])
-    note = "No comparison.csv is in book/results: nothing has been run." if frame is None else ""
-    if frame is not None:
-        note = f"From comparison.csv. {provenance(frame)}"
+    note = "No comparison.csv is in book/results: nothing has been run."
+    if len(frame):
         now = tl.load_sam("sam_mini").origin["fingerprint"][:6]
-        note += f" The fingerprint of sam_mini's present weights begins with {now}."
+        note = f"From comparison.csv. {provenance(frame)} "
+        note += f"The fingerprint of sam_mini's present weights begins with {now}."
     headers = ["data", "model", "printed MIoU (%)", "ours (95 %)", "seeds", "our split", "status"]
     yield Table(headers, rows, note)
-
-
-def _runs_on_real_images(frame, dataset: str, model: str):
-    """Rows of the comparison for a paper's row: this dataset, this model, real images only."""
-    if frame is None:
-        return None
-    data = frame.data.astype(str)
-    here = data.str.startswith(dataset.lower()) & (frame.model == model) & (frame.diet == "real")
-    return frame[here] if here.any() else None
 
 
 # ---- Table IV ----------------------------------------------------------------------------------
@@ -170,21 +142,13 @@ def _runs_on_real_images(frame, dataset: str, model: str):
 
 def _settings(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """The settings of an ablation that have two seeds, each with its name for a reader."""
-    from tlseg_lite.experiments.ablation_summary import SETTING
+    from tlseg_lite.experiments.summary import SETTING
 
     for _, setting in rows.groupby(list(SETTING), sort=False):
         one = setting.iloc[0]
         if setting.seed.nunique() > 1:
             name = f"{one.data}, {one.variant} {one.image_size:.0f} px, {one.epochs:.0f} epochs"
             yield name, setting
-
-
-def _ablation(folder: Path) -> pd.DataFrame | None:
-    import tlseg_lite as tl
-
-    path = folder / "ablation.csv"
-    rows = tl.ablation.read(path) if path.is_file() else None
-    return rows if rows is not None and len(rows) else None
 
 
 def _paper_scale(setting: pd.DataFrame) -> bool:
@@ -200,9 +164,8 @@ def designs(folder: Path) -> Iterator[Table]:
     published = tl.audit.published()
     miou = published[published.table == "IV"].set_index("row").miou / 100
     paper = miou - miou["TransLandSeg"]
-    rows = _ablation(folder)
     columns, notes, verdicts = {}, [], {}
-    for name, setting in _settings(rows) if rows is not None else ():
+    for name, setting in _settings(tl.ablation.read(folder / "ablation.csv")):
         columns[name] = {}
         for r in tl.ablation.summary(setting).itertuples():
             if r.design == "TransLandSeg":
@@ -239,13 +202,13 @@ def _weights(run) -> str:
 
 
 def findings(folder: Path) -> Iterator[Table]:
-    """The paper's three findings held against the recorded grid."""
+    """The paper's three findings against the recorded grid."""
     import tlseg_lite as tl
+    from tlseg_lite.experiments.summary import FINDINGS, MIDDLE_FINDING
 
     headers = ["finding", "where", "difference (95 %)", "seeds", "here it", "status"]
-    rows = _ablation(folder)
     lines = []
-    for name, setting in _settings(rows) if rows is not None else ():
+    for name, setting in _settings(tl.ablation.read(folder / "ablation.csv")):
         for line in tl.ablation.findings(setting).itertuples():
             known = line.pairs > 1
             difference = with_interval(line.difference, line.low, line.high, True)
@@ -253,11 +216,9 @@ def findings(folder: Path) -> Iterator[Table]:
             status = PARTIAL
             if _paper_scale(setting):
                 status = {"holds": REPRODUCED, "reversed": DIFFERENT}.get(line.verdict, PARTIAL)
-            told = (difference, str(int(line.pairs)), verdict, status)
-            lines.append([line.finding, name, *(told if known else ("–", "0", "–", NOT_RUN))])
-    from tlseg_lite.experiments.ablation_summary import FINDINGS
-
-    for finding in (*FINDINGS, "the middle does not matter much") if not lines else ():
+            measured = (difference, str(int(line.pairs)), verdict, status)
+            lines.append([line.finding, name, *(measured if known else ("–", "0", "–", NOT_RUN))])
+    for finding in (*FINDINGS, MIDDLE_FINDING) if not lines else ():
         lines.append([finding, "–", "–", "0", "–", NOT_RUN])
     yield Table(headers, lines)
 

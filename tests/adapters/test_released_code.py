@@ -13,24 +13,21 @@ import pytest
 import torch
 from adapter_helpers import busy_sam, random_images
 from PIL import Image
-from torch.utils.data import Dataset
 
 import tlseg_lite as tl
+from tlseg_lite.data import LandslideDataset
 from tlseg_lite.data.images import ImagePairs
 from tlseg_lite.data.transforms import Augment, Prepared, area_average, fit_square, unfit
 
 FAST = tl.Recipe(epochs=2, batch_size=2, learning_rate=1e-3)
 
 
-class Squares(Dataset):
+class Squares(LandslideDataset):
     """Bright rectangles on dark ground, of any native size."""
 
     def __init__(self, n: int, name: str, size: tuple[int, int] = (40, 64)):
         self.ids, self.size = [f"{name}-{i}" for i in range(n)], size
         self.source = f"{n} rectangles"
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
     def __getitem__(self, i: int) -> dict:
         generator = torch.Generator().manual_seed(sum(map(ord, self.ids[i])))
@@ -82,11 +79,11 @@ def test_adapters_inside_the_block_train(mini, name):
     model = tl.TransLandSeg(mini, tl.DESIGNS[name])
     before = {key: value.clone() for key, value in model.adapters.named_parameters()}
     assert all(p.requires_grad for p in model.adapters.parameters())
-    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-2)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-2)
     for _ in range(2):  # the first step moves the up-projections away from zero
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         model(random_images(1, 64)).square().mean().backward()
-        optimiser.step()
+        optimizer.step()
     still = [k for k, p in model.adapters.named_parameters() if torch.equal(p, before[k])]
     assert still == []
 

@@ -69,9 +69,9 @@ def test_what_trains_and_what_is_frozen(sam, images):
 def test_models_do_not_change_the_sam_they_are_built_on(sam, images):
     before = {k: v.clone() for k, v in sam.state_dict().items()}
     model = tl.TransLandSeg(sam, tl.DESIGNS["TransLandSeg"], tune_encoder=True)
-    optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
     model(images[:1]).mean().backward()
-    optimiser.step()
+    optimizer.step()
     assert all(torch.equal(before[k], v) for k, v in sam.state_dict().items())
     assert not any(p.requires_grad for p in sam.parameters())
 

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import tlseg_lite as tl
-from tlseg_lite.audit.report import (
+from tlseg_lite.audit import (
     Convention,
     UnderdeterminedError,
     check,

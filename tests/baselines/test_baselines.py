@@ -93,9 +93,9 @@ def test_seed_decides_the_weights_and_leaves_the_global_state_alone(built, name)
 @pytest.mark.parametrize("name", ["unet", "transunet"])
 def test_file_holds_all_that_training_changed(tmp_path, name):
     model = build_baseline(name, image_size=32, seed=3).train()
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     model(torch.rand(2, 3, 32, 32)).square().mean().backward()
-    optimiser.step()
+    optimizer.step()
     model.save(tmp_path / "model.safetensors")
     loaded = Baseline.load(tmp_path / "model.safetensors")
     assert not loaded.training

@@ -4,6 +4,7 @@ import csv
 import subprocess
 import sys
 
+import encoder_process
 import pytest
 import torch
 from course import ROOT
@@ -26,7 +27,7 @@ def run(*arguments):
 def test_a_quick_run_writes_pairs_and_is_not_done_twice(tmp_path):
     out = tmp_path / "speed.csv"
     order = ["--device", "cpu", "--quick", "--repeats", 1, "--threads", 1, "--out", out]
-    told = run(*order, "--note", "a trial")
+    printed = run(*order, "--note", "a trial")
     with out.open() as file:
         rows = list(csv.DictReader(file))
     assert [row["encoder"] for row in rows] == ["reference", "ours"] * 3
@@ -39,7 +40,7 @@ def test_a_quick_run_writes_pairs_and_is_not_done_twice(tmp_path):
         assert float(row["model_gb"]) == pytest.approx(4 * 4_675_892 / 1e9, abs=1e-3)
         assert float(row["difference"]) == 0  # sam_mini stays with segment_anything's form
         assert row["torch"] == torch.__version__
-    assert told.count("x the speed") == 3
+    assert printed.count("x the speed") == 3
     before = out.read_bytes()
     assert "measured already" in run(*order)
     assert out.read_bytes() == before
@@ -53,7 +54,8 @@ def test_the_recorded_file_is_not_touched_by_a_trial(bench):
 def test_reference_is_segment_anything_with_the_same_adapters(bench):
     """Same embedding and gradients; without adapters' effect it is SAM's encoder to the bit."""
     made = {
-        e: bench.build(bench.Case("cpu", "sam_mini", 96, encoder=e)) for e in ("reference", "ours")
+        e: encoder_process.build(bench.Case("cpu", "sam_mini", 96, encoder=e))
+        for e in ("reference", "ours")
     }
     images = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))
     out = {}

@@ -32,7 +32,8 @@ def comparison_run(seed, fold, tp, fp, fn, tn, **other):
     return {
         "data": "bijie-samples",
         "model": "unet",
-        "diet": "real",
+        "training_data": "real",
+        "data_version": "0",
         "folds": 2,
         "seed": seed,
         "fold": fold,

@@ -108,14 +108,14 @@ def test_train_on_a_full_data_set_of_the_user(style, model, tmp_path, capsys):
 def test_the_papers_recipe_takes_the_papers_encoders(recipe, encoder, size, monkeypatch):
     import tlseg_lite as tl
     from tlseg_lite.cli import commands as cli
-    from tlseg_lite.cli import train as cli_train
+    from tlseg_lite.cli import options as cli_options
 
     asked = {}
     monkeypatch.setattr(tl, "build_baseline", lambda name, **given: asked.update(given, name=name))
     arguments = ["train", "--data", "bijie", "--root", "x", "--model", "unet", "--out", "x"]
     parser = cli.build_parser()
     options = parser.parse_args([*arguments, "--recipe", recipe])
-    cli_train.model_from(options, parser, cli_train.recipe_from(options))
+    cli_options.model_from(options, parser, cli_options.recipe_from(options))
     assert asked == {"name": "unet", "encoder": encoder, "image_size": size, "seed": 0}
 
 

@@ -8,11 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tlseg_lite.core import downloads, transfer
+from tlseg_lite.core import downloads
 from tlseg_lite.core.downloads import ChecksumError, DownloadError, OfflineError, RemoteFile
-from tlseg_lite.data.sample_files import SAMPLE_FILES
 
-CHUNK = transfer.CHUNK
+CHUNK = downloads.CHUNK
 BODY = bytes(range(256)) * 2000  # half a megabyte
 REMOTE = RemoteFile("weights.pth", hashlib.sha256(BODY).hexdigest(), len(BODY))
 
@@ -63,7 +62,7 @@ class Server:
 def server(monkeypatch, tmp_path):
     monkeypatch.delenv("TLSEG_OFFLINE", raising=False)
     monkeypatch.setenv("TLSEG_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(transfer, "PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(downloads, "PAUSE_SECONDS", 0.001)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     server = Server()
     yield server
@@ -152,8 +151,8 @@ def test_a_transfer_that_never_ends_is_given_up_and_kept(server, tmp_path):
     server.cuts = [CHUNK] * 50
     with pytest.raises(DownloadError, match="breaks off") as caught:
         get(server, tmp_path)
-    assert len(server.log) == transfer.TRANSFER_TRIES
-    assert f"{CHUNK * transfer.TRANSFER_TRIES} of {len(BODY)} bytes are kept" in str(caught.value)
+    assert len(server.log) == downloads.TRANSFER_TRIES
+    assert f"{CHUNK * downloads.TRANSFER_TRIES} of {len(BODY)} bytes are kept" in str(caught.value)
     assert leftovers(tmp_path) == ["weights.pth.part"]
     assert not (tmp_path / REMOTE.name).exists()
 
@@ -184,7 +183,7 @@ def test_a_missing_file_on_the_server_is_said_at_once(server, tmp_path):
 
 def test_an_unreachable_host_is_said_soon(monkeypatch, tmp_path):
     monkeypatch.delenv("TLSEG_OFFLINE", raising=False)
-    monkeypatch.setattr(transfer, "PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(downloads, "PAUSE_SECONDS", 0.001)
     with socket.socket() as taken:  # bound, not listening: connections are refused
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/weights.pth"
@@ -195,7 +194,7 @@ def test_an_unreachable_host_is_said_soon(monkeypatch, tmp_path):
 
 def test_a_silent_host_is_given_up(monkeypatch, tmp_path):
     monkeypatch.delenv("TLSEG_OFFLINE", raising=False)
-    monkeypatch.setattr(transfer, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(downloads, "ANSWER_SECONDS", 0.2)
     with socket.socket() as silent:  # accepts, never answers
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -279,7 +278,8 @@ def test_samples_come_into_their_folder(server, monkeypatch):
             name = f"{kind}/{number}.png"
             table[name] = (hashlib.sha256(body).hexdigest(), len(body))
             server.files[f"/Landslide4Sense/{name}"] = body
-    monkeypatch.setitem(SAMPLE_FILES, "landslide4sense", table)
+    remotes = [RemoteFile(path, *rest) for path, rest in table.items()]
+    monkeypatch.setattr(downloads, "sample_files", lambda name: remotes)
     folder = downloads.fetch_samples("landslide4sense", base_url=server.url, progress=False)
     assert folder == downloads.cache_dir() / "landslide4sense_sample"
     found = {str(p.relative_to(folder).as_posix()) for p in folder.rglob("*.png")}
@@ -297,10 +297,10 @@ def test_samples_come_into_their_folder(server, monkeypatch):
 def test_real_samples_are_those_of_the_table(server, real_data):
     """The real files, served from this machine, pass the published hashes."""
     for name, folder in downloads.SAMPLE_FOLDERS.items():
-        for relative in SAMPLE_FILES[name]:
+        for relative, *_ in downloads.sample_files(name):
             body = (real_data / f"{name}_sample" / relative).read_bytes()
             server.files[f"/{folder}/{relative}"] = body
-        assert len(SAMPLE_FILES[name]) == 40
+        assert len(downloads.sample_files(name)) == 40
         fetched = downloads.fetch_samples(name, base_url=server.url, progress=False)
         assert len(list(fetched.rglob("*.png"))) == 40
 

@@ -36,6 +36,13 @@ def test_the_warning_names_the_line_that_imports(tmp_path):
     assert "coursework.py:2: FutureWarning: tlseg_lite.model is now" in shown.stderr
 
 
+def test_an_old_module_does_not_hide_the_function_of_its_name():
+    sys.modules.pop("tlseg_lite.data.samples", None)
+    with pytest.warns(FutureWarning, match="data.samples is now"):
+        importlib.import_module("tlseg_lite.data.samples")
+    assert callable(tl.data.samples)
+
+
 def test_what_never_was_is_still_missing():
     with pytest.raises(ModuleNotFoundError, match="nonsense"):
         importlib.import_module("tlseg_lite.nonsense")

@@ -75,6 +75,12 @@ def test_kinds_go_by_the_class_below_the_contract(tmp_path):
     assert type(load_model(tmp_path / "m")) is First
 
 
+def test_a_plain_network_is_told_what_it_lacks(tmp_path):
+    words = "Conv2d without image_size, trained_state, .*tlseg_lite.Trainable"
+    with pytest.raises(TypeError, match=words):
+        tl.fit(torch.nn.Conv2d(3, 1, 1), Blobs(2), Blobs(1, "v"), tl.Recipe(), tmp_path)
+
+
 def test_a_class_that_is_not_defined_here_is_named(tmp_path):
     from tlseg_lite.core.files import write_tensors
 

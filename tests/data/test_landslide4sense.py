@@ -1,11 +1,15 @@
 """The Landslide4Sense reader: HDF5 layout, channels, values, and errors that name the file."""
 
 import shutil
+import subprocess
+import sys
 
 import h5py
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from tlseg_lite.data import DataError, Landslide4Sense, MissingDataError
@@ -195,8 +199,118 @@ def test_bad_masks_and_damaged_files_are_reported_at_once(root):
     data = Landslide4Sense(root)
     with pytest.raises(DataError, match="3 of 3 items") as caught:
         data.check()
-    for words in ("64x64; expected 128x128", "negative", "image_10.h5 cannot be read as HDF5"):
+    for words in (
+        "64x64; expected 128x128",
+        "has values -1;",
+        "image_10.h5 cannot be read as HDF5",
+    ):
         assert words in str(caught.value)
     path.unlink()
     with pytest.raises(MissingDataError, match="is gone"):
         data[2]
+
+
+DIVISORS = np.array([band.divisor for band in BANDS])
+
+
+def part(values, fill):
+    changed = values.copy()
+    changed[:3, :5] = fill
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda x: x * DIVISORS, r"channel 0 \(B1\) .*stored values are raw / 1111\.81"),
+        (lambda x: x * DIVISORS / 1e4, "Reflectances from 0 to 1: multiply by 10000"),
+        (lambda x: x / x.max() * 255, r"channel 0 \(B1\) holds"),
+        (lambda x: x - x.mean(), "Normalised values: undo that"),
+        (lambda x: part(x, -9999), r"holds -9999 to .*missing pixels"),
+        (lambda x: part(x, 65535), "to 65535; .*missing pixels"),
+        (lambda x: part(x, 0), "15 pixels are 0 in all 12 optical channels"),
+        (lambda x: np.where(np.arange(14) == 12, 60.0, x), r"channel 12 \(slope\) .*degrees"),
+        (lambda x: np.where(np.arange(14) == 13, 800.0, x), r"channel 13 \(elevation\) .*metres"),
+    ],
+)
+def test_other_units_and_fill_values_are_named(root, change, words):
+    path = write(root / "TrainData/img/image_1.h5", img=change(patch()))
+    for bands in ("rgb", "all"):
+        with pytest.raises(DataError, match=words) as caught:
+            Landslide4Sense(root, bands=bands)[0]
+        assert str(path) in str(caught.value)
+
+
+def test_clouds_water_and_the_sea_are_no_other_unit(root):
+    """Reflectance 1.2 in every band; 0.09 and less as the air over water has; 3 m below the sea."""
+    cloud = np.ones((128, 128, 14)) * 12_000 / DIVISORS
+    water = np.ones((128, 128, 14)) * ([1000, 750, 500, 300] + [100] * 8 + [0, -3]) / DIVISORS
+    for values in (cloud, water):
+        values[..., 12] = 0
+        values[..., 13] = np.minimum(values[..., 13], 1)
+        write(root / "TrainData/img/image_1.h5", img=values)
+        assert Landslide4Sense(root)[0]["image"].isfinite().all()
+
+
+def test_masks_are_not_guessed(root):
+    path = root / "TrainData/mask/mask_1.h5"
+    for values, words in (
+        (mask() + 3 * (mask() == 0), "values 1, 3;"),
+        (part(mask(), 255), "values 0, 1, 255; .*ignore=255"),
+        (part(mask(), 0.5).astype(float) * 0.5, "values 0, 0.5; .*binarise"),
+    ):
+        write(path, mask=values)
+        with pytest.raises(DataError, match=rf"mask_1\.h5 has {words}"):
+            Landslide4Sense(root)[0]
+    write(path, mask=part(mask(), 255))
+    item = Landslide4Sense(root, ignore=255)[0]
+    np.testing.assert_array_equal(item["mask"][0].numpy(), mask())
+    assert item["valid"].numel() - item["valid"].sum() == 15
+
+
+def test_good_files_that_cannot_be_read_now(root):
+    path = root / "TrainData/img/image_1.h5"
+    code = f"import h5py; f = h5py.File({str(path)!r}, 'a'); print(1, flush=True); input()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    other.stdout.readline()
+    with pytest.raises(DataError, match=r"image_1\.h5 is locked: another program") as caught:
+        Landslide4Sense(root)[0]
+    other.communicate(b"\n")
+    assert "damaged" not in str(caught.value)
+    settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    settings.set_chunk((128, 128, 14))
+    settings.set_filter(32004, h5py.h5z.FLAG_OPTIONAL)  # LZ4, which h5py does not bring
+    with h5py.File(path, "w") as file:
+        space = h5py.h5s.create_simple((128, 128, 14))
+        made = h5py.h5d.create(file.id, b"img", h5py.h5t.NATIVE_DOUBLE, space, settings)
+        made.write_direct_chunk((0, 0, 0), patch().tobytes())
+    with pytest.raises(DataError, match=r"image_1\.h5: /img .*not installed \(32004") as caught:
+        Landslide4Sense(root)[0]
+    assert "damaged" not in str(caught.value)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(DataError, match=r"image_1\.h5 cannot be opened: Is a directory"):
+        Landslide4Sense(root)[0]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    dtype=st.sampled_from(["u1", "i1", "u2", "i4", "f2", "f4", "f8", "bool"]),
+    values=st.lists(st.sampled_from([0, 1, 2, 100, 255, -1]), min_size=1, max_size=3),
+    seed=st.integers(0, 99),
+)
+def test_any_hdf5_mask_is_read_exactly_or_refused(tmp_path_factory, dtype, values, seed):
+    folder = tmp_path_factory.mktemp("any") / "TrainData"
+    stored = np.random.default_rng(seed).choice(np.array(values), (128, 128))
+    stored = stored.astype(dtype)
+    write(folder / "img/image_1.h5", img=patch())
+    write(folder / "mask/mask_1.h5", mask=stored)
+    plain = any(set(np.unique(stored).tolist()) <= pair for pair in ({0, 1}, {0, 255}))
+    if plain:
+        item = Landslide4Sense(folder)[0]
+        np.testing.assert_array_equal(item["mask"][0].numpy(), stored > 0)
+    else:
+        with pytest.raises(DataError, match=r"mask_1\.h5 has values"):
+            Landslide4Sense(folder)[0]

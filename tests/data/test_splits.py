@@ -5,21 +5,17 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.data import Dataset
 
-from tlseg_lite.data import DataError, k_fold, split
+from tlseg_lite.data import DataError, LandslideDataset, k_fold, split, split_by_blocks
 
 FRACTIONS = [(0.7, 0.15, 0.15), (0.7, 0.3), (1.0,), (0.5, 0.0, 0.5), (0.98, 0.01, 0.01)]
 
 
-class Named(Dataset):
+class Named(LandslideDataset):
     source = "named items"
 
     def __init__(self, ids):
         self.ids = list(ids)
-
-    def __len__(self):
-        return len(self.ids)
 
     def __getitem__(self, index):
         return {"id": self.ids[index]}
@@ -92,3 +88,32 @@ def test_what_cannot_be_divided_is_refused():
     for k in (1, 4, 2.0, True):
         with pytest.raises(ValueError, match="from 2 to 3"):
             k_fold(data, k)
+
+
+@pytest.mark.parametrize("block", [1, 5, 7])
+def test_blocks_of_neighbours_stay_together(block):
+    """Natural order (2 before 10), whatever order the dataset has; no id lost or twice."""
+    numbers = [*range(53, 0, -1)]
+    data = Named([f"df{n}" for n in numbers])
+    parts = split_by_blocks(data, block=block)
+    assert sorted(key for part in parts for key in part.ids) == sorted(data.ids)
+    home = {key: i for i, part in enumerate(parts) for key in part.ids}
+    for first in range(1, 54, block):
+        names = [f"df{n}" for n in range(first, min(first + block, 54))]
+        assert len({home[name] for name in names}) == 1
+    for part, share in zip(parts, (0.7, 0.15, 0.15), strict=True):
+        assert abs(len(part) - share * 53) <= block
+    again = split_by_blocks(Named(sorted(data.ids)), block=block)
+    assert [set(part.ids) for part in again] == [set(part.ids) for part in parts]
+    assert [p.ids for p in split_by_blocks(data, block=block, seed=1)] != [p.ids for p in parts]
+
+
+def test_blocks_that_make_no_sense():
+    data = Named([f"{n}" for n in range(6)])
+    for block in (0, -1, 1.5, True):
+        with pytest.raises(ValueError, match="block is"):
+            split_by_blocks(data, block=block)
+    with pytest.raises(ValueError, match="cannot be divided into 3 parts"):
+        split_by_blocks(data, block=5)
+    with pytest.raises(DataError, match="more than once"):
+        split_by_blocks(Named(["a", "a", "b"]), block=1)

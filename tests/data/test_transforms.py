@@ -4,9 +4,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from tlseg_lite.data import Augment, Prepared, fit_square, unfit
+from tlseg_lite.data import Augment, LandslideDataset, Prepared, fit_square, unfit
 from tlseg_lite.data.transforms import PAD_COLOUR, area_average, fitted_size
 
 side = st.one_of(st.integers(1, 9), st.integers(10, 90))
@@ -20,16 +20,13 @@ def sample(height: int, width: int, seed: int = 0) -> dict:
     return {"image": image, "mask": mask.float()[None], "id": f"s{seed}"}
 
 
-class Pictures(Dataset):
+class Pictures(LandslideDataset):
     """Pictures of several sizes, as a dataset has them."""
 
     source = "pictures for a test"
 
     def __init__(self, n=4):
         self.ids = [f"s{i}" for i in range(n)]
-
-    def __len__(self):
-        return len(self.ids)
 
     def __getitem__(self, index):
         return sample(20 + 3 * index, 31, index)

@@ -1,8 +1,6 @@
 """The notebooks for a class: what students get, what teachers get, from one source."""
 
 import json
-import subprocess
-import sys
 
 import nbformat
 import pytest
@@ -10,7 +8,7 @@ from course import NOTEBOOKS, PYPROJECT, ROOT
 
 from tlseg_lite.cli.commands import main
 from tlseg_lite.exercises import course, find
-from tlseg_lite.exercises.notebooks import in_notebook, read, role, source
+from tlseg_lite.exercises.notebooks import in_notebook, read_notebook, role, source
 
 HOME = PYPROJECT["project"]["urls"]["Homepage"]
 
@@ -26,7 +24,7 @@ notebooks = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 
 
 def roles(path, part):
-    return [r[0] for r in map(role, read(path)["cells"]) if r and r[1] == part]
+    return [r[0] for r in map(role, read_notebook(path)["cells"]) if r and r[1] == part]
 
 
 def test_both_get_every_notebook(out):
@@ -46,7 +44,7 @@ def test_students_get_stubs_and_no_solutions(out, path):
     assert "{dropdown} Solution" not in text
     assert "colab.research.google.com" not in text, "the original has the solutions"
     stubs = {e.number: e.stub for e in in_notebook(path)}
-    for cell in read(copy)["cells"]:
+    for cell in read_notebook(copy)["cells"]:
         if (known := role(cell)) and known[1] == "stub":
             assert source(cell) == stubs[known[0]]
         assert "instructor" not in cell["metadata"].get("tags", [])
@@ -55,8 +53,8 @@ def test_students_get_stubs_and_no_solutions(out, path):
 
 @notebooks
 def test_students_lose_nothing_but_solutions_and_notes(out, path):
-    kept = [cell["id"] for cell in read(out / "student" / path.name)["cells"]]
-    for cell in read(path)["cells"]:
+    kept = [cell["id"] for cell in read_notebook(out / "student" / path.name)["cells"]]
+    for cell in read_notebook(path)["cells"]:
         gone = cell["id"].endswith("-solution") or "instructor" in cell["metadata"].get("tags", [])
         assert (cell["id"] in kept) != gone, cell["id"]
 
@@ -67,14 +65,14 @@ def test_teachers_get_the_solutions_filled_in_and_explained(out, path):
     nbformat.validate(nbformat.read(copy, as_version=nbformat.NO_CONVERT))
     filled = {e.number: e.filled for e in in_notebook(path)}
     assert roles(copy, "solution") == list(filled)
-    for cell in read(copy)["cells"]:
+    for cell in read_notebook(copy)["cells"]:
         if (known := role(cell)) and known[1] == "stub":
             assert source(cell) == filled[known[0]]
         assert "remove-cell" not in cell["metadata"].get("tags", []), "teachers see their notes"
 
 
 def test_a_filled_stub_is_right(out, capsys):
-    cells = read(out / "instructor" / "06_reading_tables.ipynb")["cells"]
+    cells = read_notebook(out / "instructor" / "06_reading_tables.ipynb")["cells"]
     code = next(source(cell) for cell in cells if cell["id"] == "ex-6-1-stub")
     exec(compile(code, "filled", "exec"), {"tl": __import__("tlseg_lite")})
     assert "6.1: right." in capsys.readouterr().out
@@ -131,16 +129,9 @@ def test_without_notebooks_the_error_says_where_they_are(tmp_path):
 
 
 def test_an_incomplete_exercise_is_named(tmp_path):
-    notebook = read(NOTEBOOKS[0])
+    notebook = read_notebook(NOTEBOOKS[0])
     notebook["cells"] = [c for c in notebook["cells"] if c["id"] != "ex-1-2-solution"]
     (tmp_path / "01_broken.ipynb").write_text(json.dumps(notebook), "utf-8")
     with pytest.raises(ValueError, match=r"exercise 1\.2 lacks solution"):
         course(tmp_path / "out", tmp_path)
     assert not (tmp_path / "out").exists(), "nothing is written before all is read"
-
-
-def test_the_module_is_the_same_command(tmp_path):
-    command = [sys.executable, "-m", "tlseg_lite.exercises", str(tmp_path / "out")]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    assert f"{2 * len(NOTEBOOKS) + 2} files" in told.stdout
-    assert (tmp_path / "out" / "student").is_dir()

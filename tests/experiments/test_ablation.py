@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import signal
 import subprocess
 import sys
@@ -14,47 +13,13 @@ import pytest
 import torch
 from adapter_helpers import busy_sam
 from course import ROOT
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from torch.utils.data import Dataset
+from experiment_helpers import RECIPE, Spots, SpotSplits
 
 import tlseg_lite as tl
 from tlseg_lite.experiments import ablation
-from tlseg_lite.experiments.ablation_summary import interval, per_seed
-from tlseg_lite.experiments.results import Rows
-from tlseg_lite.experiments.splits import FoldSplits, Splits, SyntheticSplits
+from tlseg_lite.experiments.splits import FoldSplits, SyntheticSplits
+from tlseg_lite.experiments.summary import interval, per_seed, verdict
 from tlseg_lite.metrics.confusion import ConfusionMatrix
-
-RECIPE = tl.Recipe(epochs=2, batch_size=2, learning_rate=1e-3)
-
-
-class Spots(Dataset):
-    """Tiny pictures with a bright square as landslide."""
-
-    def __init__(self, n: int, seed: int):
-        self.ids = [f"spot-{seed}-{i}" for i in range(n)]
-        self.source, self.seed = f"{n} spots", seed
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, i: int) -> dict:
-        generator = torch.Generator().manual_seed(100 * self.seed + i)
-        mask = torch.zeros(1, 32, 32)
-        top, left = torch.randint(0, 20, (2,), generator=generator).tolist()
-        mask[:, top : top + 10, left : left + 10] = 1
-        image = 0.2 + 0.6 * mask + 0.05 * torch.rand(3, 32, 32, generator=generator)
-        return {"image": image, "mask": mask, "id": self.ids[i]}
-
-
-class SpotSplits(Splits):
-    name, source, folds = "spots", "bright squares", 1
-
-    def parts(self, seed, fold):
-        return tuple(Spots(n, 3 * seed + i) for i, n in enumerate((4, 2, 3)))
-
-    def _version(self):
-        return "1"
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +81,7 @@ def test_what_is_done_depends_on_the_run_not_on_the_file(mini, tmp_path):
 KILLED = """
 import sys, torch
 sys.path[:0] = {paths!r}
-from test_ablation import RECIPE, SpotSplits
+from experiment_helpers import RECIPE, SpotSplits
 from adapter_helpers import busy_sam
 import tlseg_lite as tl
 torch.set_num_threads(1)
@@ -129,7 +94,7 @@ tl.ablation.run(designs, 2, SpotSplits(), RECIPE, {out!r}, sam=busy_sam("sam_min
 def test_killed_and_run_again(mini, tmp_path):
     """SIGKILL in the middle; the next call ends with the rows of an undisturbed one."""
     out, whole = tmp_path / "killed.csv", tmp_path / "whole.csv"
-    paths = [os.path.dirname(__file__), str(ROOT / "tests" / "support")]
+    paths = [str(ROOT / "tests" / "support")]
     code = KILLED.format(paths=paths, out=str(out))
     child = subprocess.Popen([sys.executable, "-c", code])
     deadline = time.monotonic() + 120
@@ -158,69 +123,6 @@ def test_minutes_stops_before_a_run(mini, tmp_path):
         {"d": None}, 1, SpotSplits(), RECIPE, out, sam=mini, minutes=0, progress=False
     )
     assert len(frame) == 0
-
-
-def test_a_diverged_run_is_a_row(mini, tmp_path, monkeypatch):
-    def diverge(*args, **kwargs):
-        raise FloatingPointError("the loss is nan in epoch 0")
-
-    monkeypatch.setattr(tl, "fit", diverge)
-    frame = ablation.run(
-        {"d": None}, 1, SpotSplits(), RECIPE, tmp_path / "a.csv", sam=mini, progress=False
-    )
-    assert frame.status[0].startswith("diverged")
-    assert math.isnan(frame.test_miou[0])
-    assert len(per_seed(frame)) == 0
-    assert len(ablation.summary(frame)) == 0
-
-
-def test_two_processes_do_not_share_a_file(tmp_path):
-    pytest.importorskip("fcntl")
-    rows = Rows(tmp_path / "a.csv", ["x"])
-    with rows.alone(), pytest.raises(RuntimeError, match="another process"), rows.alone():
-        pass
-    with rows.alone():
-        pass
-
-
-# ---------------------------------------------------------------- the file
-
-
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0")), max_size=4),
-    st.integers(0, 200),
-)
-def test_any_torn_file_goes_on(tmp_path, values, kept):
-    """Cut off after any byte: whole rows stay, the torn one is gone, the next one fits."""
-    rows = Rows(tmp_path / "torn.csv", ["text", "number"])
-    rows.path.unlink(missing_ok=True)
-    for number, text in enumerate(values):
-        rows.append({"text": text, "number": number})
-    content = rows.path.read_bytes() if values else b""
-    rows.path.write_bytes(content[:kept])
-    finished = max(0, content[:kept].count(b"\n") - 1)
-    expected = [{"text": t, "number": str(n)} for n, t in enumerate(values[:finished])]
-    assert rows.read() == expected
-    rows.append({"text": "new", "number": 9})
-    assert rows.read() == [*expected, {"text": "new", "number": "9"}]
-
-
-def test_damaged_files_are_named(tmp_path):
-    path = tmp_path / "a.csv"
-    rows = Rows(path, ["x", "y"])
-    path.write_text("x,z\n1,2\n")
-    with pytest.raises(ValueError, match=r"other columns.*y, z"):
-        rows.read()
-    path.write_text("x,y\n1,2\n3\n4,5\n")
-    with pytest.raises(ValueError, match="line 3"):
-        rows.read()
-    with pytest.raises(ValueError, match="line break"):
-        rows.append({"x": "a\nb", "y": 1})
-    with pytest.raises(ValueError, match="y"):
-        rows.append({"x": 1})
-    assert Rows(tmp_path / "none.csv", ["x"]).read() == []
-    assert len(ablation.read(tmp_path / "none.csv")) == 0
 
 
 # ---------------------------------------------------------------- designs and data
@@ -368,6 +270,21 @@ def test_folds_are_pooled_and_incomplete_seeds_wait():
     assert per_seed(frame.iloc[:-1], "landslide_iou").seed.tolist() == [0]
     only_one_fold_yet = frame[frame.fold == 0]
     assert len(per_seed(only_one_fold_yet)) == 0
+
+
+def test_rows_of_two_settings_under_one_name_are_refused():
+    """Their pixels must not be added up as if they were folds."""
+    frame = pd.concat([rows_of({"d": [0.5]}), rows_of({"d": [0.7]})])
+    with pytest.raises(ValueError, match="seed 0 has 2 rows for 1 folds"):
+        ablation.summary(frame)
+
+
+def test_verdicts():
+    assert [verdict(low, high) for low, high in ((0.1, 2), (-2, -0.1), (-1, 1), (0, 1))] == [
+        *("ahead", "behind", "open", "open")
+    ]
+    assert verdict(*interval([0.3])[1:]) == "open"
+    assert verdict(-2, -1, "holds", "reversed") == "reversed"
 
 
 def findings_for(values):

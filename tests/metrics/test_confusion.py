@@ -117,6 +117,16 @@ def test_input_that_could_mean_two_things_is_refused():
         confusion_per_image(target[0, 0], target[0, 0])
 
 
+@pytest.mark.parametrize("make", [np.asarray, torch.as_tensor], ids=["numpy", "torch"])
+def test_a_target_with_255_needs_to_say_what_counts(make):
+    prediction, target = make(np.array([0, 1, 1, 0])), make(np.array([0, 1, 255, 255]))
+    with pytest.raises(ValueError, match=r"target has values 0, 1, 255; .*valid=\(target != 255\)"):
+        confusion(prediction, target)
+    assert confusion(prediction, target, target != 255).counts() == (1, 0, 0, 1)
+    logits = prediction * 1.0 - 0.5
+    assert confusion(logits, target, target != 255, threshold=0).counts() == (1, 0, 0, 1)
+
+
 # ---- the matrix
 
 

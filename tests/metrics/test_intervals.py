@@ -64,6 +64,13 @@ def test_a_better_model_is_found_and_p_values_are_fair():
     assert min(p) > 0
 
 
+def test_few_images_are_swapped_in_all_ways():
+    """Six images in which the second model is better: 2 of the 64 ways are as extreme."""
+    a = [ConfusionMatrix(50 + i, 20, 30, 300) for i in range(6)]
+    b = [ConfusionMatrix(70 + i, 10 + i, 10, 310 - i) for i in range(6)]
+    assert compare(a, b).p_value == 2 / 64
+
+
 def test_pairing_takes_the_images_out_of_the_comparison():
     a, b = model(40, 0.25, 1), model(40, 0.22, 2)
     paired = compare(a, b, "landslide_iou")

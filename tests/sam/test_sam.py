@@ -171,6 +171,51 @@ def test_misfits_name_their_keys(trained, tmp_path, change, told):
         tl.load_sam("sam_mini", tmp_path / "odd.pth")
 
 
+WRAPPED = {
+    "wrapper": lambda s: {"model": s, "epoch": 3, "optimizer": {"state": {0: {"step": s}}}},
+    "deep wrapper": lambda s: {"checkpoint": {"state_dict": s}},
+    "data parallel": lambda s: {f"module.{k}": v for k, v in s.items()},
+    "compiled": lambda s: {f"_orig_mod.module.{k}": v for k, v in s.items()},
+    "compiled encoder": lambda s: {
+        k.replace("encoder.", "encoder._orig_mod.", 1): v for k, v in s.items()
+    },
+    "all of it": lambda s: {"state_dict": {f"module.{k}": v for k, v in s.items()}},
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
+def test_foreign_checkpoints_are_taken_where_it_is_clear(trained, tmp_path, wrap):
+    _, sam = trained
+    torch.save(wrap(sam.state_dict()), tmp_path / "foreign.pth")
+    loaded = tl.load_sam("sam_mini", tmp_path / "foreign.pth").state_dict()
+    for key, value in sam.state_dict().items():
+        assert torch.equal(loaded[key], value), key
+
+
+@pytest.mark.parametrize(
+    ("wrap", "words"),
+    [
+        (
+            lambda s: {"model": s, "ema": s},
+            r"several state dicts: \['model'\], \['ema'\].*torch.load\('foreign.pth', "
+            r"weights_only=True\)\['ema'\], 'plain.pth'\)",
+        ),
+        (lambda s: {"model": {"net": s}, "ema": {"net": s}}, r"\['model'\]\['net'\]"),
+        (lambda s: {**s, **{f"module.{k}": v for k, v in s.items()}}, "more than once"),
+        (
+            lambda s: {f"model.sam.{k}": v for k, v in s.items()},
+            r"begin with 'model.sam.'; remove it: \{k.removeprefix\('model.sam.'\): v for",
+        ),
+        (lambda s: {"state_dict": {}, "epoch": 1}, "not a plain state dict"),
+        (lambda s: {1: torch.zeros(1)}, "not a plain state dict"),
+    ],
+)
+def test_foreign_checkpoints_that_are_not_clear_name_the_mend(trained, tmp_path, wrap, words):
+    torch.save(wrap(trained[1].state_dict()), tmp_path / "foreign.pth")
+    with pytest.raises(CheckpointError, match=words):
+        tl.load_sam("sam_mini", tmp_path / "foreign.pth")
+
+
 class _Code:
     def __reduce__(self):
         return (print, ("this must never be printed",))

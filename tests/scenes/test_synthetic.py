@@ -9,9 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from tlseg_lite.scenes import landcover, terrain
-from tlseg_lite.scenes import landslides as slides
-from tlseg_lite.scenes import lookalikes as confusers
+from tlseg_lite.scenes import landcover, landslides, lookalikes, terrain
 from tlseg_lite.scenes.export import synthesize
 from tlseg_lite.scenes.palettes import DIVISORS, RGB, SENTINEL, Palette
 from tlseg_lite.scenes.separability import best_threshold, indices, separation
@@ -284,7 +282,7 @@ def test_slides_run_downhill():
     high = np.argsort(z.ravel())[-z.size // 3 :]
     drops = []
     for head in rng.choice(high, 12):
-        slide = slides.make_slide(rng, ground, int(head), area=900.0, age=0.1)
+        slide = landslides.make_slide(rng, ground, int(head), area=900.0, age=0.1)
         cells = (slide.path + 0.5) * ground.gsd / ground.land.cell + np.array(ground.origin) - 0.5
         r, c = np.clip(np.round(cells[[0, -1]]).astype(int), 0, np.array(z.shape) - 1).T
         drops.append(z[r[0], c[0]] - z[r[1], c[1]])
@@ -294,8 +292,8 @@ def test_slides_run_downhill():
 def test_a_slide_covers_about_the_area_asked_for():
     y = np.linspace(40, 90, 24)
     path = np.stack([y, np.full(24, 64.0)], 1)
-    slide = slides.Slide(path, np.full(24, 10.0), "slump", 0.0, 1.0)
-    (rows, columns), q, s, across = slides.body(slide, (128, 128))
+    slide = landslides.Slide(path, np.full(24, 10.0), "slump", 0.0, 1.0)
+    (rows, columns), q, s, across = landslides.body(slide, (128, 128))
     area = (q < 1).sum()
     assert area == pytest.approx(50 * 20 + np.pi * 100, rel=0.06)  # a stadium
     inside = q < 1
@@ -303,15 +301,15 @@ def test_a_slide_covers_about_the_area_asked_for():
     assert abs(across[inside]).max() == pytest.approx(1, abs=0.2)
     assert rows.start <= 30
     assert columns.stop >= 75
-    far = slides.Slide(path + 1000, np.full(24, 10.0), "slump", 0.0, 1.0)
-    assert slides.body(far, (128, 128)) is None
+    far = landslides.Slide(path + 1000, np.full(24, 10.0), "slump", 0.0, 1.0)
+    assert landslides.body(far, (128, 128)) is None
 
 
 @pytest.mark.parametrize("corners", [2.0, 3.0, 6.0])
 def test_angular_outlines_have_the_area_of_round_ones(corners):
     path = np.stack([np.full(4, 64.0), 64 + 1e-3 * np.arange(4)], 1)
-    slide = slides.Slide(path, np.full(4, 30.0), "slump", 0.0, 1.0, corners, 0.4)
-    _, q, _, _ = slides.body(slide, (128, 128))
+    slide = landslides.Slide(path, np.full(4, 30.0), "slump", 0.0, 1.0, corners, 0.4)
+    _, q, _, _ = landslides.body(slide, (128, 128))
     assert (q < 1).sum() == pytest.approx(np.pi * 30**2, rel=0.02)
     rows = np.flatnonzero((q < 1).any(1))
     assert (np.ptp(rows) > 62) == (corners > 3)  # corners stick out
@@ -323,7 +321,7 @@ def test_a_new_road_keeps_off_the_slides_that_are_there():
         ground.label[:] = label
         before = ground.colour.copy()
         for k in range(6):
-            confusers.road(np.random.default_rng(k), ground)
+            lookalikes.road(np.random.default_rng(k), ground)
         return np.abs(ground.colour - before).max(0)
 
     y, x = np.mgrid[: _ground(seed=8).shape[0], : _ground(seed=8).shape[1]]
@@ -342,8 +340,8 @@ def test_old_slides_are_greener_than_fresh_ones():
         ground.bare[:] = 0
         h, w = ground.shape
         path = np.stack([np.linspace(0.3 * h, 0.7 * h, 24), np.full(24, w / 2)], 1)
-        slide = slides.Slide(path, np.full(24, 0.15 * h), "slump", age, 0.5)
-        slides.apply(np.random.default_rng(0), ground, slide)
+        slide = landslides.Slide(path, np.full(24, 0.15 * h), "slump", age, 0.5)
+        landslides.apply(np.random.default_rng(0), ground, slide)
         body = ndimage.binary_erosion(ground.label, iterations=3)  # outlines are drawn generously
         openness[age] = float(ground.bare[body].mean())
     assert openness[0.0] > 0.8
@@ -359,7 +357,7 @@ def test_look_alikes_change_the_picture_but_not_the_label(name, style):
     label, before = ground.label.copy(), ground.colour.copy()
     changed = False
     for seed in range(6):  # a single one may fall outside the picture
-        getattr(confusers, name)(np.random.default_rng(seed), ground)
+        getattr(lookalikes, name)(np.random.default_rng(seed), ground)
         changed |= bool(np.abs(ground.colour - before).max() > 0.02)
     np.testing.assert_array_equal(ground.label, label)
     assert changed

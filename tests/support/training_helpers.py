@@ -1,19 +1,17 @@
 """Pictures and a model that the tests of training share."""
 
 import torch
-from torch.utils.data import Dataset
+
+from tlseg_lite.data import LandslideDataset
 
 
-class Blobs(Dataset):
+class Blobs(LandslideDataset):
     """Small pictures of several shapes; landslides are the bright rectangles."""
 
     source = "bright rectangles"
 
     def __init__(self, n, prefix="blob"):
         self.ids = [f"{prefix}{i}" for i in range(n)]
-
-    def __len__(self):
-        return len(self.ids)
 
     def __getitem__(self, i):
         generator = torch.Generator().manual_seed(i)

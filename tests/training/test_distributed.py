@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 
@@ -10,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from course import ROOT
+from distributed_helpers import accelerate, free_port, launch
 from training_helpers import Blobs
 
 import tlseg_lite as tl
@@ -51,37 +51,6 @@ if "RANK" in os.environ:  # the second process alone is short of memory
     run("short", Limited if rank else tl.TransLandSeg)
     run("plain")  # finished: all processes learn it from the first
 """
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def launch(command, folder):
-    environment = {
-        **os.environ,
-        "ACCELERATE_USE_CPU": "true",
-        "OMP_NUM_THREADS": "1",
-        "TLSEG_PROGRESS": "0",
-        "TLSEG_OFFLINE": "1",
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", *command], env=environment, capture_output=True, text=True,
-        timeout=560, cwd=folder,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def accelerate(*command):
-    """The launcher's words on the page on machines, for two processes on this one's CPU."""
-    return [
-        *("accelerate.commands.launch", "--main_process_port", str(free_port()), "--multi_gpu"),
-        *("--num_processes", "2", "--num_machines", "1"),
-        *("--mixed_precision", "no", "--dynamo_backend", "no", *command),
-    ]
 
 
 def test_two_processes_are_as_good_as_one(tmp_path):

@@ -54,8 +54,8 @@ def sam():
     return tl.load_sam("sam_mini", None, image_size=64)
 
 
-def train(model, folder, recipe=RECIPE, n=7):
-    return tl.fit(model, Blobs(n), Blobs(3, "val"), recipe, folder, progress=False)
+def train(model, folder, recipe=RECIPE, n=7, **options):
+    return tl.fit(model, Blobs(n), Blobs(3, "val"), recipe, folder, progress=False, **options)
 
 
 def weights(model):
@@ -105,9 +105,9 @@ def test_smaller_pieces_give_the_same_result(sam, tmp_path, capsys, most, run_ou
 
 
 def test_gradients_in_pieces_are_those_of_the_batch(sam):
-    """Without the optimiser: AdamW divides small rounding by small gradients."""
+    """Without the optimizer: AdamW divides small rounding by small gradients."""
     from tlseg_lite.training.loader import collate, prepared
-    from tlseg_lite.training.step import TrainingStep, accelerator_for, optimiser_for
+    from tlseg_lite.training.step import TrainingStep, accelerator_for, optimizer_for
 
     data = prepared(Blobs(5), 64, RECIPE)
     batch = collate([data[i] for i in range(5)])
@@ -117,7 +117,7 @@ def test_gradients_in_pieces_are_those_of_the_batch(sam):
         recipe = replace(RECIPE, micro_batch=pieces, clip=0.0)
         accelerator = accelerator_for(recipe)
         step = TrainingStep(
-            model, accelerator.prepare(optimiser_for(model, recipe)), recipe, accelerator
+            model, accelerator.prepare(optimizer_for(model, recipe)), recipe, accelerator
         )
         total = step(batch, 5, 0)
         found.append((total, {n: p.grad for n, p in model.named_parameters() if p.requires_grad}))
@@ -136,7 +136,7 @@ def test_what_was_found_is_kept_for_the_next_call(sam, tmp_path, capsys):
     train(model, tmp_path, replace(RECIPE, epochs=1))
     assert "going on with 2" in capsys.readouterr().out
     again = Limited(sam, tl.ATLConfig())
-    run = train(again, tmp_path)
+    run = train(again, tmp_path, extend=True)
     assert "out of memory" not in capsys.readouterr().out
     assert list(run.history["micro_batch"]) == [2, 2]
 
@@ -188,7 +188,7 @@ class Normalised(torch.nn.Module):
 
 def test_batch_normalisation_is_said_and_its_statistics_see_no_image_twice(capsys):
     from tlseg_lite.training.loader import collate, prepared
-    from tlseg_lite.training.step import TrainingStep, accelerator_for, optimiser_for
+    from tlseg_lite.training.step import TrainingStep, accelerator_for, optimizer_for
 
     data = prepared(Blobs(4), 64, RECIPE)
     batch = collate([data[i] for i in range(4)])
@@ -199,7 +199,7 @@ def test_batch_normalisation_is_said_and_its_statistics_see_no_image_twice(capsy
         recipe = replace(RECIPE, batch_size=4, micro_batch=known)
         accelerator = accelerator_for(recipe)
         step = TrainingStep(
-            model, accelerator.prepare(optimiser_for(model, recipe)), recipe, accelerator
+            model, accelerator.prepare(optimizer_for(model, recipe)), recipe, accelerator
         )
         step(batch, 4, seed=1)
         states.append(model.state_dict())

@@ -33,6 +33,11 @@ def train(sam, out, epochs=2, **options):
     return {name: tensor.clone() for name, tensor in model.trained_state().items()}
 
 
+def files_of(folder):
+    """Contents by name; not the lock of the process at work."""
+    return {p.name: p.read_bytes() for p in folder.iterdir() if not p.name.endswith(".lock")}
+
+
 def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
@@ -40,7 +45,7 @@ def same(a, b):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked")
 def test_twenty_kills_leave_no_trace(tmp_path):
     """Bit-identical weights and losses, and no half-written file, after 20 kills -9."""
-    script = ROOT / "tests" / "support" / "killing.py"
+    script = ROOT / "tests" / "support" / "interrupted_training.py"
     told = subprocess.run(
         [sys.executable, str(script), str(tmp_path), str(KILLS)],
         # freed tensors go back to the system at once, so that a limit on memory means what it says
@@ -73,7 +78,7 @@ def test_a_full_disk_is_said_and_keeps_what_was_there(sam, tmp_path, monkeypatch
         if path.name.startswith(".state.pt"):
             states.append(path)
         if len(states) == 2:  # the second epoch's
-            before.update((p.name, p.read_bytes()) for p in path.parent.iterdir())
+            before.update(files_of(path.parent))
             write(path, bytes(memoryview(data)[:1000]))
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return write(path, data)
@@ -85,10 +90,40 @@ def test_a_full_disk_is_said_and_keeps_what_was_there(sam, tmp_path, monkeypatch
     assert caught.value.errno == errno.ENOSPC
     for part in ("state.pt", "the former file is kept", "it goes on after epoch 1"):
         assert part in str(caught.value)
-    after = {path.name: path.read_bytes() for path in (tmp_path / "full").iterdir()}
+    after = files_of(tmp_path / "full")
     assert after == before  # the first epoch's files, and nothing half-written
     assert "state.pt" in after
     assert same(train(sam, tmp_path / "full"), straight)
+
+
+@pytest.mark.parametrize("name", ["best.safetensors", "state.pt", "history.csv"])
+def test_a_disk_that_fills_up_in_any_write_keeps_what_was_there(name, sam, tmp_path, monkeypatch):
+    """The first epoch's files are whole, and the same call goes on to the same end."""
+    recipe = replace(RECIPE, keep="last")  # each epoch writes every file
+    data = (Blobs(4), Blobs(2, "val"), recipe)
+    models = [tl.TransLandSeg(sam, tl.ATLConfig()) for _ in range(3)]
+    tl.fit(models[0], *data, tmp_path / "straight", progress=False)
+    replaced, out = [], tmp_path / "full"
+    move = os.replace
+
+    def full(source, target):
+        if Path(target).name == name:
+            replaced.append(target)
+            if len(replaced) == 2:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return move(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", full)
+        with pytest.raises(OSError, match="No space left on device") as caught:
+            tl.fit(models[1], *data, out, progress=False)
+    assert "it goes on after epoch" in str(caught.value)
+    assert not list(out.glob(".*"))
+    assert tl.load_model(out / "best.safetensors").run["recipe"]["keep"] == "last"
+    assert len(pd.read_csv(out / "history.csv")) == 1
+    tl.fit(models[2], *data, out, progress=False)
+    assert same(models[2].trained_state(), models[0].trained_state())
+    assert len(pd.read_csv(out / "history.csv")) == 2
 
 
 def test_a_real_limit_on_files(sam, tmp_path):
@@ -101,11 +136,11 @@ def test_a_real_limit_on_files(sam, tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest // 2, hard))
     try:
         with pytest.raises(OSError, match="cannot write"):
-            train(sam, tmp_path)
+            train(sam, tmp_path, extend=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert (tmp_path / "state.pt").read_bytes() == before
-    train(sam, tmp_path)
+    train(sam, tmp_path, extend=True)
     assert len(pd.read_csv(tmp_path / "history.csv")) == 2
 
 
@@ -117,10 +152,12 @@ def test_a_damaged_state_names_the_one_before(sam, tmp_path):
         state.write_bytes(damage)
         with pytest.raises(CheckpointError, match=r"state\.pt cannot be read") as caught:
             train(sam, tmp_path)
-        assert f"delete it to go on after epoch 1 with {previous}" in str(caught.value)
+        assert f"Move it to another folder to go on after epoch 1 with {previous}" in str(
+            caught.value
+        )
         assert state.read_bytes() == damage  # nothing was replaced
         assert previous.read_bytes() == kept
-    state.unlink()  # as the error says
+    state.rename(tmp_path / "away.pt")  # as the error says
     assert same(train(sam, tmp_path), straight)
 
 
@@ -128,7 +165,7 @@ def test_a_damaged_state_without_one_before(sam, tmp_path):
     train(sam, tmp_path, epochs=1)
     assert not (tmp_path / "previous.pt").exists()
     (tmp_path / "state.pt").write_bytes(b"half a file")
-    with pytest.raises(CheckpointError, match="delete it to start anew"):
+    with pytest.raises(CheckpointError, match="Move it to another folder to start anew"):
         train(sam, tmp_path)
     train(sam, tmp_path, resume=False)
 
@@ -138,7 +175,9 @@ def test_a_new_run_in_an_old_folder_forgets_the_old_one(sam, tmp_path):
 
     class Stop(Blobs):
         def __getitem__(self, index):
-            raise KeyboardInterrupt
+            if index:
+                raise KeyboardInterrupt
+            return super().__getitem__(index)
 
     model = tl.TransLandSeg(sam, tl.ATLConfig())
     with pytest.raises(KeyboardInterrupt):

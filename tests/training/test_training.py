@@ -150,7 +150,7 @@ def test_other_settings_in_the_same_folder_are_refused(model, tmp_path):
 
 def test_an_unreadable_state_is_said(model, tmp_path):
     (tmp_path / "state.pt").write_bytes(b"half a file")
-    with pytest.raises(CheckpointError, match="delete it to start anew"):
+    with pytest.raises(CheckpointError, match="Move it to another folder to start anew"):
         tl.fit(model, Blobs(4), Blobs(2, "val"), RECIPE, tmp_path, progress=False)
 
 
@@ -358,9 +358,9 @@ def test_a_gpu_is_not_waited_for_in_each_step_and_divergence_is_said_all_the_sam
     """On a GPU `_agree` must not ask for the loss; here the CPU plays one."""
     from types import SimpleNamespace
 
-    from tlseg_lite.training.step import TrainingStep, accelerator_for, optimiser_for
+    from tlseg_lite.training.step import TrainingStep, accelerator_for, optimizer_for
 
-    step = TrainingStep(model, optimiser_for(model, RECIPE), RECIPE, accelerator_for(RECIPE))
+    step = TrainingStep(model, optimizer_for(model, RECIPE), RECIPE, accelerator_for(RECIPE))
     gpu = SimpleNamespace(num_processes=1, device=torch.device("cuda"))
     monkeypatch.setattr(step, "accelerator", gpu)
     assert step._agree(torch.tensor(float("nan"), device="meta")) == [0.0, 0.0]  # meta: no value

@@ -38,7 +38,7 @@ def scored():
         values = 2 * torch.randn(1, height, width, generator=generator) + 2 * mask - 1
         values[0, 0, :3] = 0.0  # exactly the threshold of 50 %
         image = torch.rand(3, height, width, generator=generator)
-        samples.append({"image": image, "mask": mask, "id": f"picture {i}"})
+        samples.append({"image": image, "mask": mask, "id": f"image {i}"})
         logits.append(values)
     return logits, samples
 
@@ -187,7 +187,7 @@ def test_clicks_show_what_segment_answers(sam, picture, tmp_path):
         seen, [((80, 48), 0), ((80, 48), 1), ((80, 48), 2), ((16, 80), None)], strict=True
     ):
         answer = zero_shot.segment(sam, image, point)
-        fit = zero_shot.fit(answer, mask)
+        fit = zero_shot.overlap(answer, mask)
         which = int(answer.scores.argmax()) if which is None else which
         assert f"x {point[0]}, y {point[1]}. Mask {which + 1} of 3" in text
         score, *three, share, iou, best = numbers(text)[4:]
@@ -290,7 +290,7 @@ def test_threshold_shows_the_counts_of_the_package(scored, tmp_path):
     for (text, rows), cut, i in zip(seen, cuts, [0, 0, 0, 1, 1, 1], strict=True):
         single = tl.metrics.confusion(logits[i], masks[i], threshold=cut)
         tp, fp, fn, _ = (int(v) for v in single.counts())
-        assert f"In the picture picture {i}: {tp} pixels found, {fn} missed, {fp} false" in text
+        assert f"In the image image {i}: {tp} pixels found, {fn} missed, {fp} false" in text
         assert numbers(text)[-1] == pytest.approx(100 * single.scores().landslide_iou, abs=0.051)
         pooled = sum(
             tl.metrics.confusion(v, m, threshold=cut) for v, m in zip(logits, masks, strict=True)
@@ -406,7 +406,7 @@ def test_picture_slider_changes_picture_and_words(tmp_path):
 
 def test_picture_slider_wants_words():
     picture = np.zeros((4, 4, 3), np.uint8)
-    with pytest.raises(ValueError, match="does not say what"):
+    with pytest.raises(ValueError, match="no words for"):
         tl.widgets.picture_slider({"a": picture}, {})
     with pytest.raises(ValueError, match="start is 3"):
         tl.widgets.picture_slider({"a": picture}, {"a": "a plain black square"}, start=3)

@@ -9,8 +9,8 @@ __getattr__, __dir__, __all__ = lazy(
     __name__,
     globals(),
     {
-        "atl": "ATLConfig DESIGNS build_adapters",
-        "encoder": "EncoderOptions encode",
+        "atl": "ATL ATLConfig DESIGNS MidLayC MidLayM build_adapters high_pass",
+        "encoder": "EncoderOptions attention_output encode",
         "lora": "LoRAConfig",
         "translandseg": "ParameterCounts TransLandSeg budget count_parameters load_model "
         "parameter_layout",

@@ -83,7 +83,7 @@ class ATLConfig:
             )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; ``ATLConfig(**d)`` is the way back."""
+        """Plain values, for JSON; ``ATLConfig(**d)`` is the inverse."""
         return asdict(self)
 
 

@@ -8,13 +8,11 @@ forms avoid some or all of that; which one is fast depends on the device.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
 
-from tlseg_lite.adapters.onednn import linear
-from tlseg_lite.adapters.positions import Positions, relative_positions
 from tlseg_lite.adapters.tiled_attention import tiled_attention
 
 if TYPE_CHECKING:
@@ -24,7 +22,8 @@ FORMS = ("auto", "eager", "tiled", "concat", "bias", "flex")
 """``"eager"``: `segment_anything`'s own, all scores in memory. ``"tiled"``: a tile of scores at a
 time. ``"concat"``: the positions as further entries of queries and keys, then a fused kernel.
 ``"bias"``: the positions as a mask of N x N for the fused kernel. ``"flex"``: FlexAttention, on
-CUDA. ``"auto"``: the fastest that was measured, see `choose_form`."""
+CUDA. ``"auto"``: see `choose_form`; nothing chooses ``"bias"`` and ``"flex"``, which are kept for
+the GPU and not yet measured."""
 
 SMALL = 2**20
 """Scores of an image and a block, up to which ``"auto"`` keeps `segment_anything`'s own form."""
@@ -37,7 +36,9 @@ def choose_form(form: str, tokens: int, count: int, device: torch.device | str) 
     """The form that ``"auto"`` stands for; any other name is returned as it is.
 
     Small blocks are ``"eager"``: as fast there, and equal to `segment_anything` to the last bit
-    (all of sam_mini at 256 px). Larger ones are ``"concat"`` on CUDA, else ``"tiled"``.
+    (all of sam_mini at 256 px). Larger ones are ``"tiled"``, the fastest that was measured on CPUs;
+    on CUDA they are ``"concat"``, because it needs nothing but PyTorch's fused kernel: no form has
+    been measured there yet.
 
     Args:
         form: one of `FORMS`.
@@ -73,9 +74,42 @@ def form_for(attention: Attention, x: torch.Tensor, window: int, form: str = "au
     return form if attention.use_rel_pos else "eager"
 
 
+class Positions(NamedTuple):
+    """Position vectors of a window, one for each pair of rows and each pair of columns."""
+
+    rows: torch.Tensor  # h, h, d: row of the query, row of the key
+    columns: torch.Tensor  # w, w, d
+
+
 def positions_for(attention: Attention, x: torch.Tensor, window: int) -> Positions:
     """The relative positions that `attend` needs for tokens (B, H, W, C)."""
     return relative_positions(attention, (window, window) if window else tuple(x.shape[1:3]))
+
+
+def relative_positions(attention: Attention, size: tuple[int, int]) -> Positions:
+    """The tables of one attention layer for windows of `size` (rows, columns).
+
+    As `get_rel_pos` of `segment_anything`, which copies its indices from the CPU at each call.
+    """
+    from segment_anything.modeling.image_encoder import get_rel_pos
+
+    weights = attention.rel_pos_h, attention.rel_pos_w
+    return Positions(
+        *(
+            weight[_offsets(n, weight.device)]
+            if len(weight) == 2 * n - 1
+            else get_rel_pos(n, n, weight)  # resampled
+            for n, weight in zip(size, weights, strict=True)
+        )
+    )
+
+
+@lru_cache(maxsize=16)
+def _offsets(n: int, device: torch.device) -> torch.Tensor:
+    """For n queries and n keys the distance of each pair, counted from 0: (n, n)."""
+    with torch.inference_mode(False):  # else of no use for training later
+        at = torch.arange(n, device=device)
+        return at[:, None] - at + n - 1
 
 
 def attend(
@@ -99,11 +133,11 @@ def attend(
     grid = tuple(x.shape[1:3])
     heads = attention.num_heads
     if form == "tiled":
-        qkv = linear(attention.qkv, x).unflatten(-1, (3, heads, -1))
+        qkv = attention.qkv(x).unflatten(-1, (3, heads, -1))
         outside = attention.qkv(x.new_zeros(1, x.shape[-1])).view(3, heads, -1)
         rows, columns = (p.to(qkv.dtype) for p in positions)
         out = tiled_attention(qkv, outside.to(qkv.dtype), rows, columns, attention.scale)
-        return linear(attention.proj, out.flatten(-2))
+        return attention.proj(out.flatten(-2))
     if window:
         x, padded = window_partition(x, window)
     if form == "eager":
@@ -150,13 +184,18 @@ def _flash(q: torch.Tensor) -> bool:
 
 
 def bias_attention(q, k, v, by_row, by_column, scale: float) -> torch.Tensor:
-    """The positions as a mask of N x N for each head; arguments as `concat_attention`."""
+    """The positions as a mask of N x N for each head; arguments as `concat_attention`.
+
+    Kept for the GPU, not yet measured: no device chooses it.
+    """
     mask = (by_row[..., :, None] + by_column[..., None, :]).flatten(-2)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
 
 
 def flex_attention(q, k, v, by_row, by_column, scale: float) -> torch.Tensor:
     """The positions added inside a compiled FlexAttention kernel; arguments as `concat_attention`.
+
+    Kept for the GPU, not yet measured: no device chooses it.
 
     Raises:
         ImportError: PyTorch is older than 2.6, the first with gradients for the positions.

@@ -17,7 +17,6 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from tlseg_lite.adapters.attention import FORMS, attend, form_for, positions_for
-from tlseg_lite.adapters.onednn import linear
 
 if TYPE_CHECKING:
     from segment_anything.modeling.image_encoder import Block, ImageEncoderViT
@@ -119,7 +118,7 @@ def _run_block(
         attended = adapters.after_attention(index, attended, state)
     form = form_for(block.attn, x, block.window_size, options.attention)
     run = _compiled(_feed_forward) if options.compile and form != "tiled" else _feed_forward
-    return run(block, x, attended, form)
+    return run(block, x, attended)
 
 
 def attention_output(
@@ -136,12 +135,9 @@ def _attend(block, x, form, positions) -> torch.Tensor:
     return attend(block.attn, block.norm1(x), block.window_size, form, positions)
 
 
-def _feed_forward(block, x, attended, form) -> torch.Tensor:
+def _feed_forward(block, x, attended) -> torch.Tensor:
     x = x + attended
-    if form != "tiled":
-        return x + block.mlp(block.norm2(x))
-    mlp = block.mlp
-    return x + linear(mlp.lin2, mlp.act(linear(mlp.lin1, block.norm2(x))))
+    return x + block.mlp(block.norm2(x))
 
 
 @lru_cache(maxsize=2)

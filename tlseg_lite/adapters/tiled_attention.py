@@ -136,24 +136,39 @@ def _softmax(part: _Part, positions, tile: slice, scale: float) -> torch.Tensor:
 def _part_gradient(
     part, of_out, rows, columns, scale, of_qkv, of_padding, of_rows, of_columns
 ) -> None:
-    """Write one part's gradients into `of_qkv` and add them to the sums that are asked for."""
+    """Write one part's gradients into `of_qkv` and add them to the sums that are asked for.
+
+    Forward, S = scale q k' + q Rh + q Rw, P = softmax(S) by row, out = P v. With d for the
+    gradient of the loss, the chain rule gives
+
+        dv = P' dout,    dP = dout v',    dS = P * (dP - rowsum(P * dP)),
+        dk = scale dS' q,    dq = scale dS k + dS summed over columns . Rh + ... over rows . Rw,
+
+    and no more than a tile of P and dS has to exist at a time (FlashAttention's backward pass).
+
+    Args:
+        of_out: (g, n, d), dout of the part's n queries in g heads.
+        of_qkv: (B, H, W, 3, heads, d), written at the part's place.
+        of_padding, of_rows, of_columns: sums over all parts, or None where no gradient is asked.
+    """
     image, *place, heads = part.place
     q, k, v = part.q.flatten(1, 2), part.k, part.v
     positions = _positions(part.q, rows, columns)
     of_q, of_by_row, of_by_column = (torch.empty_like(t) for t in (q, *positions))
     of_k, of_v = (torch.zeros_like(t, dtype=_sum_type(t)) for t in (k, v))
     for tile in part.tiles():
-        share = _softmax(part, positions, tile, scale)
+        share = _softmax(part, positions, tile, scale)  # P: g, tile, N
         _add_product(of_v, share, of_out[:, tile])
-        slope = torch.bmm(of_out[:, tile], v.transpose(1, 2)).to(of_v.dtype).mul_(share)
-        slope.addcmul_(share, slope.sum(-1, keepdim=True), value=-1)  # the gradient at the scores
-        by_place = slope.unflatten(-1, (len(rows), len(columns)))
+        slope = torch.bmm(of_out[:, tile], v.transpose(1, 2)).to(of_v.dtype).mul_(share)  # P * dP
+        slope.addcmul_(share, slope.sum(-1, keepdim=True), value=-1)  # dS
+        by_place = slope.unflatten(-1, (len(rows), len(columns)))  # keys by row and column
         of_by_row[:, tile] = by_place.sum(-1)
         of_by_column[:, tile] = by_place.sum(-2)
         slope = slope.to(q.dtype)
         torch.bmm(slope, k, out=of_q[:, tile])
         _add_product(of_k, slope, q[:, tile])
-    high, wide = part.q.shape[1:3]
+    # the positions were added to the scores as q Rh and q Rw: a share for q, one for the tables
+    high, wide = part.q.shape[1:3]  # queries inside the grid; keys fill the whole window
     of_by_row, of_by_column = (t.unflatten(1, (high, wide)) for t in (of_by_row, of_by_column))
     of_q = of_q.view(part.q.shape).mul_(scale)
     of_q += torch.einsum("gijk,ikc->gijc", of_by_row, rows[:high])
@@ -167,7 +182,7 @@ def _part_gradient(
     for index, whole in ((1, of_k.mul_(scale)), (2, of_v)):
         whole = whole.unflatten(1, (len(rows), len(columns)))
         here[:, :, index, heads] = whole[:, :high, :wide].permute(1, 2, 0, 3)
-        if of_padding is not None:
+        if of_padding is not None:  # keys below and to the right of the grid were all the same
             outside = whole[:, high:].sum((1, 2)) + whole[:, :high, wide:].sum((1, 2))
             of_padding[index, heads] += outside
 

@@ -180,13 +180,21 @@ def _config(values: dict[str, Any] | None) -> ATLConfig | LoRAConfig | None:
 def _backbone(about: dict[str, Any], path: str | Path) -> Sam:
     origin = about["backbone"]
     weights = {"random": None, "default": "default"}.get(origin["weights"], origin["weights"])
-    sam = load_sam(
-        about["variant"], weights, image_size=about["image_size"], seed=origin.get("seed", 0)
+    name, known = about["variant"], origin["fingerprint"]
+    remedy = (
+        f"give the weights with the fingerprint {known}, wherever they are: "
+        f"load(path, sam=load_sam({name!r}, weights=FILE)), or --weights FILE"
     )
-    if sam.origin["fingerprint"] != origin["fingerprint"]:
+    try:
+        sam = load_sam(name, weights, image_size=about["image_size"], seed=origin.get("seed", 0))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{path} was trained on {name} with the weights {weights}, which are gone: {remedy}"
+        ) from error
+    if sam.origin["fingerprint"] != known:
         raise CheckpointError(
-            f"{path} was trained on other weights of {about['variant']} than those found now "
-            f"({origin} against {sam.origin}); pass the backbone as load(path, sam=...)"
+            f"{path} was trained on other weights of {name} than those found now "
+            f"({origin} against {sam.origin}): {remedy}"
         )
     return sam
 

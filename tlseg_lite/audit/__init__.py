@@ -1,6 +1,6 @@
 """Reading results tables (chapter 6): from printed scores back to the confusion matrix.
 
-`recover_confusion` inverts a row, `check` says whether a row can be true, `published` has the
+`recover_confusion` inverts a row, `check` finds whether a row can be true, `published` has the
 papers' tables. May import `core` and `metrics`.
 """
 
@@ -12,11 +12,11 @@ __getattr__, __dir__, __all__ = lazy(
     __name__,
     globals(),
     {
-        "fitting": "closed_form fit",
+        "conventions": "AVERAGES COLUMNS F1S IOUS SHORT Convention Recovered UnderdeterminedError "
+        "as_percent",
         "published": "official_results",
-        "recover": "AVERAGES COLUMNS F1S IOUS Convention Recovered UnderdeterminedError as_percent "
-        "recover_confusion",
-        "report": "SHORT Report audit_table check explain",
+        "recover": "closed_form fit recover_confusion",
+        "report": "Report audit_table check explain",
         "rules": "broken_rules",
     },
     also=("published",),

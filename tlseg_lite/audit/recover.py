@@ -2,7 +2,7 @@
 
 A table prints up to six scores, but a confusion matrix of fractions has only three degrees of
 freedom (TP + FP + FN + TN = 1). So the scores of one row are not independent: three of them give
-the matrix, the others must agree. ``recover_confusion`` finds the matrix by least squares and says
+the matrix, the others must agree. ``recover_confusion`` finds the matrix by least squares and
 how well the row agrees with itself. With e = 1 - OA and IoU0 = 2 MIoU - IoU1 there is even a closed
 form, TP = e IoU1 / (1 - IoU1) and TN = e IoU0 / (1 - IoU0); it is the start of the fit, and how
 far its TP + TN + e is from 1 is the row's ``closure``.
@@ -11,168 +11,11 @@ far its TP + TN + e is from 1 is the row's ``closure``.
 from __future__ import annotations
 
 import math
-import numbers
-from dataclasses import dataclass
 
-from tlseg_lite.metrics.confusion import ConfusionMatrix, Scores, score_values
+import numpy as np
 
-COLUMNS = (
-    "precision",
-    "recall",
-    "f1",
-    "oa",
-    "miou",
-    "landslide_iou",
-    "background_iou",
-    "landslide_precision",
-    "landslide_recall",
-    "landslide_f1",
-    "landslide_share",
-)
-AVERAGES = {"macro": "mean of the two classes", "landslide": "landslide class alone"}
-F1S = {
-    "harmonic": "harmonic mean of the columns P and REC",
-    "mean_of_classes": "mean of the two class F1s",
-    "landslide": "F1 of the landslide class",
-}
-IOUS = {"union": "TP / (TP + FP + FN)", "eq20": "TP / (TP + TN + FP), Eq. 20 as printed"}
-
-
-class UnderdeterminedError(ValueError):
-    """The columns given leave more than one confusion matrix possible."""
-
-
-@dataclass(frozen=True)
-class Convention:
-    """What the ambiguous columns of a table hold.
-
-    Attributes:
-        average: of the columns P and REC: "macro" or "landslide".
-        f1: "harmonic", "mean_of_classes" or "landslide".
-        iou: of the column landslide IoU: "union", or "eq20" (the TransLandSeg paper's misprint).
-    """
-
-    average: str = "macro"
-    f1: str = "harmonic"
-    iou: str = "union"
-
-    def __post_init__(self) -> None:
-        for name, known in (("average", AVERAGES), ("f1", F1S), ("iou", IOUS)):
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}"
-                )
-
-    def value(self, column: str, scores: Scores) -> float:
-        """What this convention prints in a column (a name of COLUMNS), as a fraction."""
-        return self.values((column,), scores.confusion.counts())[0]
-
-    def values(self, columns: tuple[str, ...], counts: tuple[float, ...]) -> list[float]:
-        """What this convention prints in some columns for (TP, FP, FN, TN), as fractions."""
-        scores = score_values(*counts)
-        if self.iou == "eq20":
-            tp, fp, _, tn = counts
-            scores["landslide_iou"] = tp / (tp + tn + fp)
-        if self.f1 != "harmonic" or self.average == "landslide":
-            mean = self.f1 == "mean_of_classes"
-            scores["f1"] = scores["f1_mean_of_classes" if mean else "landslide_f1"]
-        if self.average == "landslide":
-            scores["precision"] = scores["landslide_precision"]
-            scores["recall"] = scores["landslide_recall"]
-        return [scores[column] for column in columns]
-
-    def tells_classes_apart(self, columns: tuple[str, ...]) -> bool:
-        """Whether some column changes when landslide and background swap their names."""
-        named = any(column.startswith(("landslide", "background")) for column in columns)
-        by_average = self.average == "landslide" and {"precision", "recall", "f1"} & set(columns)
-        return bool(named or by_average or (self.f1 == "landslide" and "f1" in columns))
-
-
-@dataclass(frozen=True, repr=False)
-class Recovered:
-    """The confusion matrix behind a row of a table.
-
-    Attributes:
-        tp, fp, fn, tn: fractions of all pixels; their sum is 1.
-        residual: largest difference between a printed and a recomputed score, percentage points.
-        misfits: that difference for each column, recomputed minus printed.
-        closure: TP + FP + FN + TN of the closed form, before normalisation; 1 in a row that agrees
-            with itself; None where OA, MIoU and the landslide IoU are not all given.
-        landslide_share_range: the shares that the rounding of the row leaves possible.
-        rank: how many independent columns the row has; 3 determine the matrix.
-        alternatives: other matrices that fit as well (three columns can leave two).
-        convention: what P, REC, F1 and IoU were taken to be.
-        rounding: half a unit of the last printed digit, percentage points.
-        least_residual: the smallest largest difference that any matrix reaches; ``residual`` is
-            that of the least-squares matrix.
-    """
-
-    tp: float
-    fp: float
-    fn: float
-    tn: float
-    residual: float
-    misfits: dict[str, float]
-    closure: float | None
-    landslide_share_range: tuple[float, float]
-    rank: int
-    alternatives: tuple[ConfusionMatrix, ...]
-    convention: Convention
-    rounding: float
-    least_residual: float
-
-    def __repr__(self) -> str:
-        tp, fp, fn, tn = (100 * value for value in self.confusion.counts())
-        closure = "" if self.closure is None else f", closure {self.closure:.4f}"
-        return (
-            f"Recovered(TP {tp:.2f}, FP {fp:.2f}, FN {fn:.2f}, TN {tn:.2f} % of the pixels,\n"
-            f"          landslide share {100 * self.landslide_share:.2f} %, "
-            f"residual {self.residual:.4f} points{closure})"
-        )
-
-    @property
-    def confusion(self) -> ConfusionMatrix:
-        """The four fractions as a ``ConfusionMatrix``."""
-        return ConfusionMatrix(self.tp, self.fp, self.fn, self.tn)
-
-    @property
-    def landslide_share(self) -> float:
-        """Landslide pixels over all pixels, in [0, 1]."""
-        return self.tp + self.fn
-
-    @property
-    def fits(self) -> bool:
-        """Whether some matrix meets every column within one unit of the last printed digit.
-
-        Half a unit is rounding, the other half leaves room for values cut off instead of rounded.
-        """
-        return self.least_residual <= 2 * self.rounding * (1 + 1e-6)
-
-    def scores(self) -> Scores:
-        """Every score of the recovered matrix, the unprinted ones included."""
-        return self.confusion.scores()
-
-
-def as_percent(values: dict[str, float | None], decimals: int | None) -> tuple[dict, float]:
-    """The given columns in percent, and half a unit of their last printed digit in points."""
-    unknown = set(values) - set(COLUMNS)
-    if unknown:
-        raise ValueError(f"no column {sorted(unknown)[0]!r}; there are {', '.join(COLUMNS)}")
-    given = {}
-    for name, value in values.items():
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, numbers.Real):
-            raise TypeError(f"{name} is {value!r}, expected a number: percent or a fraction")
-        if not math.isnan(value):
-            given[name] = float(value)
-    if not given:
-        raise ValueError("no column has a value: give some of " + ", ".join(COLUMNS))
-    scale = 100.0 if all(abs(value) <= 1 for value in given.values()) else 1.0
-    if decimals is None:
-        shown = max(len(f"{v:.8f}".rstrip("0").partition(".")[2]) for v in given.values())
-        decimals = min(max(shown - (2 if scale == 100 else 0), 0), 6)
-    return {name: value * scale for name, value in given.items()}, 0.5 * 10.0**-decimals
+from tlseg_lite.audit.conventions import Convention, Recovered, UnderdeterminedError, as_percent
+from tlseg_lite.metrics.confusion import ConfusionMatrix
 
 
 def recover_confusion(
@@ -200,7 +43,7 @@ def recover_confusion(
             ``landslide_share``.
 
     Returns:
-        A ``Recovered``. Where no column tells the classes apart, landslide is the rarer one.
+        A ``Recovered``. Where no column distinguishes the classes, landslide is the rarer one.
         A row that contradicts itself is recovered too: look at ``fits`` and ``residual``.
 
     Raises:
@@ -213,8 +56,6 @@ def recover_confusion(
     for name, value in given.items():
         if not 0 <= value <= 100:
             raise ValueError(f"{name} is {value:g} %, expected 0 to 100 %")
-    from tlseg_lite.audit.fitting import fit
-
     found = fit(given, rounding, convention or Convention())
     if found.rank < 3:
         raise UnderdeterminedError(
@@ -223,3 +64,172 @@ def recover_confusion(
             "perfect scores fit any landslide share): add P, REC, OA, an IoU or the landslide share"
         )
     return found
+
+
+def closed_form(given: dict[str, float]) -> tuple[float, float, float] | None:
+    """(TP, TN, FP + FN) before normalisation from OA, MIoU and landslide IoU in percent."""
+    if not {"oa", "miou", "landslide_iou"} <= set(given):
+        return None
+    slide = given["landslide_iou"] / 100
+    ground = 2 * given["miou"] / 100 - slide
+    if not (0 <= slide < 1 and 0 <= ground < 1):
+        return None
+    error = 1 - given["oa"] / 100
+    return error * slide / (1 - slide), error * ground / (1 - ground), error
+
+
+def fit(given: dict[str, float], rounding: float, convention: Convention) -> Recovered:
+    """Least squares for columns in percent, from several starts; never raises for a poor fit."""
+    columns, printed = tuple(given), np.array(list(given.values()))
+
+    def misfits(z: np.ndarray) -> np.ndarray:
+        return 100 * np.array(convention.values(columns, _fractions(z))) - printed
+
+    solutions = []
+    for start in _starts(given):
+        z = _solve(misfits, start)
+        x = _fractions(z)
+        if x[0] + x[2] > 0.5 and not convention.tells_classes_apart(columns):
+            z = np.array([-z[0], z[2] - z[0], z[1] - z[0]])  # the classes swap their names
+        solutions.append((float(np.square(misfits(z)).sum()), z))
+    solutions.sort(key=lambda pair: pair[0])
+    best = solutions[0][1]
+    error, x = misfits(best), _fractions(best)
+    residual = float(np.abs(error).max())
+    worst = residual if residual <= rounding else _least_worst(misfits, best, residual)
+    others: list[tuple[float, ...]] = []
+    for cost, z in solutions[1:]:
+        y = _fractions(z)
+        if cost < solutions[0][0] + rounding**2 and all(
+            max(abs(a - b) for a, b in zip(y, known, strict=True)) > 0.005 for known in [x, *others]
+        ):
+            others.append(y)
+    jacobian = _jacobian(misfits, best)
+    rank = _rank(jacobian)
+    if worst > 2 * rounding:  # a poor fit ends anywhere: count at an ordinary matrix instead
+        rank = _rank(_jacobian(misfits, np.log(np.array([0.08, 0.02, 0.03]) / 0.87)))
+    elif rank < 3 <= len(columns) and not _is_free(misfits, best, max(2 * rounding, 1e-3)):
+        rank = 3  # flat to first order only, as where FP equals FN and the shares are equal
+    closed = closed_form(given) if convention.iou == "union" else None
+    return Recovered(
+        *x,
+        residual=residual,
+        misfits=dict(zip(columns, error.tolist(), strict=True)),
+        closure=None if closed is None else sum(closed),
+        landslide_share_range=_share_range(best, jacobian, error, max(rounding, worst), rank),
+        rank=rank,
+        alternatives=tuple(ConfusionMatrix(*y) for y in others) if rank == 3 else (),
+        convention=convention,
+        rounding=rounding,
+        least_residual=worst,
+    )
+
+
+def _solve(function, start: np.ndarray) -> np.ndarray:
+    """Where the squares are least; the faint pull to the start keeps open directions solvable."""
+    from scipy.optimize import least_squares
+
+    return least_squares(
+        lambda z: np.append(function(z), 1e-7 * (z - start)),
+        start,
+        jac=lambda z: np.concatenate([_jacobian(function, z), 1e-7 * np.eye(3)]),
+        method="lm",
+        xtol=1e-13,
+        ftol=1e-13,
+        x_scale=1.0,
+    ).x
+
+
+def _is_free(misfits, z: np.ndarray, slack: float) -> bool:
+    """Whether another landslide share meets the columns as well."""
+
+    def share(z: np.ndarray) -> float:
+        x = _fractions(z)
+        return 100 * (x[0] + x[2])
+
+    for other in (0.9 * share(z), 1.1 * share(z)):
+        moved = _solve(lambda y, other=other: np.append(misfits(y), share(y) - other), z)
+        if np.abs(misfits(moved)).max() <= slack and abs(share(moved) - other) < 0.01 * other:
+            return True
+    return False
+
+
+def _fractions(z: np.ndarray) -> tuple[float, ...]:
+    """(TP, FP, FN, TN) > 0 with sum 1 from three free numbers, the logarithms of x / TN."""
+    x = [math.exp(min(max(value, -30.0), 30.0)) for value in z.tolist()] + [1.0]
+    total = sum(x)
+    return tuple(value / total for value in x)
+
+
+def _starts(given: dict[str, float]) -> list[np.ndarray]:
+    """The closed form where it applies, and matrices from rare to common landslides."""
+    starts = []
+    closed = closed_form(given)
+    if closed is not None and min(closed) > 0:
+        tp, tn, error = closed
+        starts += [np.log(np.array([tp, fp * error, (1 - fp) * error]) / tn) for fp in (0.4, 0.7)]
+    error = min(max(1 - given.get("oa", 95.0) / 100, 1e-4), 0.5)
+    for share in (0.02, 0.1, 0.4) if not starts else ():
+        for fp in (0.25, 0.75):
+            wrong = np.array([fp, 1 - fp]) * min(error, share)
+            tp = max(share - wrong[1], share / 10)
+            starts.append(np.log(np.array([tp, *wrong]) / (1 - share - wrong[0])))
+    return starts
+
+
+def _rank(jacobian: np.ndarray) -> int:
+    singular = np.linalg.svd(jacobian, compute_uv=False)
+    return int((singular > 1e-5 * max(singular[0], 1.0)).sum())
+
+
+def _jacobian(function, z: np.ndarray) -> np.ndarray:
+    step = 1e-5
+    return np.stack([(function(z + d) - function(z - d)) / (2 * step) for d in step * np.eye(3)], 1)
+
+
+def _least_worst(misfits, z: np.ndarray, residual: float) -> float:
+    """The smallest possible largest misfit near ``z``, by repeated linear programmes."""
+    from scipy.optimize import linprog
+
+    reach, best = 0.5, residual
+    for _ in range(12):
+        error, jacobian = misfits(z), _jacobian(misfits, z)
+        one = np.ones((len(error), 1))
+        step = linprog(
+            [0, 0, 0, 1],
+            A_ub=np.block([[jacobian, -one], [-jacobian, -one]]),
+            b_ub=np.concatenate([-error, error]),
+            bounds=[(-reach, reach)] * 3 + [(0, None)],
+        )
+        value = np.abs(misfits(z + step.x[:3])).max() if step.success else np.inf
+        if value < best:
+            gain, best, z = best - value, float(value), z + step.x[:3]
+            if gain < 1e-7:
+                break
+        else:
+            reach /= 4
+    return best
+
+
+def _share_range(
+    z: np.ndarray, jacobian: np.ndarray, error: np.ndarray, slack: float, rank: int
+) -> tuple[float, float]:
+    """Landslide shares, to first order, that keep every misfit within ``slack`` points."""
+    from scipy.optimize import linprog
+
+    x = _fractions(z)
+    share = x[0] + x[2]
+    if rank < 3:
+        return 0.0, 1.0
+    gradient = np.array([x[0], 0, x[2]]) - share * np.array(x[:3])  # of the share by z
+    ends = []
+    for sign in (1, -1):
+        found = linprog(
+            sign * gradient,
+            A_ub=np.concatenate([jacobian, -jacobian]),
+            b_ub=np.maximum(np.concatenate([slack - error, slack + error]), 0),
+            bounds=[(-3, 3)] * 3,
+        )
+        moved = _fractions(z + found.x) if found.success else x
+        ends.append(float(moved[0] + moved[2]))
+    return min(*ends, share), max(*ends, share)

@@ -3,7 +3,7 @@
 ``published`` holds the tables of the two papers. ``recover_confusion`` gives the confusion matrix
 behind one row. ``check`` (numbers of your own) and ``explain`` (a row of a table) try every
 convention that a column may follow, say which ones fit, and where none does, what contradicts
-itself. ``audit_table`` does that for whole tables, whose rows share their pictures and so their
+itself. ``audit_table`` does that for whole tables, whose rows share their images and so their
 landslide share.
 """
 
@@ -15,49 +15,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tlseg_lite.audit.fitting import fit
-from tlseg_lite.audit.published import official_results, published
-from tlseg_lite.audit.recover import (
+from tlseg_lite.audit.conventions import (
     AVERAGES,
     COLUMNS,
     F1S,
     IOUS,
+    SHORT,
     Convention,
     Recovered,
-    UnderdeterminedError,
     as_percent,
-    recover_confusion,
 )
-from tlseg_lite.audit.rules import broken_rules, what_would_mend_it
+from tlseg_lite.audit.recover import fit
+from tlseg_lite.audit.rules import broken_rules, suspect_columns
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = [
-    "Convention",
-    "Recovered",
-    "Report",
-    "UnderdeterminedError",
-    "audit_table",
-    "check",
-    "explain",
-    "official_results",
-    "published",
-    "recover_confusion",
-]
-SHORT = {
-    "precision": "P",
-    "recall": "REC",
-    "f1": "F1",
-    "oa": "OA",
-    "miou": "MIoU",
-    "landslide_iou": "landslide IoU",
-    "background_iou": "background IoU",
-    "landslide_precision": "landslide P",
-    "landslide_recall": "landslide REC",
-    "landslide_f1": "landslide F1",
-    "landslide_share": "landslide share",
-}
 
 
 @dataclass(frozen=True, repr=False)
@@ -119,7 +91,7 @@ class Report:
 
 
 def check(*, title: str = "Your row", decimals: int | None = None, **columns: Any) -> Report:
-    """Says which conventions fit a row of scores, and what contradicts itself.
+    """Which conventions fit a row of scores, and what contradicts itself.
 
     Args:
         title: a name for the row, for the printed report.
@@ -157,7 +129,7 @@ def check(*, title: str = "Your row", decimals: int | None = None, **columns: An
         if nearest.least_residual > 2 * rounding
         else "Impossible where landslides cover at most half of the pixels:",
         *impossible,
-        *what_would_mend_it(given, rounding, [found.convention for found in tried], SHORT),
+        *suspect_columns(given, rounding, [found.convention for found in tried]),
     ]
     return Report(title, given, rounding, (), nearest, tuple(findings))
 
@@ -190,7 +162,7 @@ def explain(row: Any) -> Report:
 def audit_table(frame: pd.DataFrame, by: tuple[str, ...] = ("paper", "table")) -> pd.DataFrame:
     """Checks every row with scores; what a row leaves open, the rest of its table settles.
 
-    The rows of one table were measured on the same pictures with the same code. So the convention
+    The rows of one table were measured on the same images with the same code. So the convention
     that fits most of its rows is taken for all of them, and among equals the one under which the
     rows agree best on the landslide share. The table's share is the median over its rows.
 
@@ -255,7 +227,7 @@ def _parameters(values: Mapping[str, Any]) -> list[str]:
     if _missing(total) or _missing(trained):
         return ["The row holds no score that could be checked."]
     if trained > total:
-        return [f"Impossible: {trained:g} M of {total:g} M parameters are said to be trained."]
+        return [f"Impossible: {trained:g} M of {total:g} M parameters are listed as trained."]
     return [f"{trained:g} of {total:g} million parameters are trained: {trained / total:.1%}."]
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from itertools import combinations
 
-from tlseg_lite.audit.fitting import closed_form, fit
-from tlseg_lite.audit.recover import Convention
+from tlseg_lite.audit.conventions import SHORT, Convention
+from tlseg_lite.audit.recover import closed_form, fit
 
 
 def _f1(iou: float) -> float:
@@ -20,7 +20,7 @@ def broken_rules(given: dict[str, float], rounding: float) -> list[str]:
     """Sentences for what is impossible in columns given in percent; empty where no rule is broken.
 
     Args:
-        given: columns (names of ``recovery.COLUMNS``) in percent.
+        given: columns (names of `COLUMNS`) in percent.
         rounding: half a unit of the last printed digit, percentage points.
     """
     broken = [
@@ -93,11 +93,8 @@ def _iou_rules(given: dict[str, float], slack: float) -> list[str]:
     ]
 
 
-def what_would_mend_it(
-    given: dict[str, float],
-    rounding: float,
-    conventions: list[Convention],
-    names: dict[str, str],
+def suspect_columns(
+    given: dict[str, float], rounding: float, conventions: list[Convention]
 ) -> list[str]:
     """Which columns, left out, let the rest agree; one sentence for each, at most two columns."""
     if len(given) <= 3:
@@ -114,12 +111,12 @@ def what_would_mend_it(
                 if found.fits and found.rank == 3 and found.landslide_share <= 0.5:
                     scores = found.scores()
                     would = " and ".join(
-                        f"{names[d]} would be {100 * convention.value(d, scores):.2f}"
+                        f"{SHORT[d]} would be {100 * convention.value(d, scores):.2f}"
                         for d in dropped
                     )
                     left = "" if len(rest) > 3 else " (three numbers, which nothing checks)"
                     lines.append(
-                        f"Without {' and '.join(names[d] for d in dropped)} the rest agrees{left}: "
+                        f"Without {' and '.join(SHORT[d] for d in dropped)} the rest agrees{left}: "
                         f"P and REC {convention.average}, F1 {convention.f1.replace('_', ' ')}, "
                         f"landslide share {100 * found.landslide_share:.2f} %; {would}."
                     )

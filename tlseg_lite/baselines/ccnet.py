@@ -1,4 +1,4 @@
-"""CCNet: every position looks along its own row and column, twice, and so sees the whole image.
+"""CCNet: every position attends to its own row and column, twice, and so sees the whole image.
 
 Written from Huang et al., "CCNet: Criss-Cross Attention for Semantic Segmentation" (ICCV 2019).
 Full attention on an H x W map compares (H W)^2 pairs. Criss-cross attention compares each

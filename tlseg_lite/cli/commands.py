@@ -1,13 +1,21 @@
+<<<<<<< HEAD
 """The command ``tlseg-lite``: train, evaluate, map, ablate, synthesize, pretrain, fetch, course."""
+=======
+"""The command ``tlseg-lite``, and its smaller commands."""
+>>>>>>> main
 
 from __future__ import annotations
 
 import argparse
-import json
+import shlex
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+<<<<<<< HEAD
 from tlseg_lite.cli import map as map_scene
 from tlseg_lite.cli.train import dataset_from, recipe_from, train
 
@@ -15,21 +23,68 @@ SOURCES = (
     *("bijie-samples", "landslide4sense-samples", "synthetic", "bijie", "landslide4sense"),
     *("folder", "scene"),
 )
+=======
+from tlseg_lite.cli import check, evaluate, export, predict, train
+from tlseg_lite.cli.options import positive, recipe_from, whole
+>>>>>>> main
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status: 0 done, 1 failed, 2 bad usage (argparse's own)."""
-    parser = build_parser()
-    options = parser.parse_args(arguments)
+    """Run the command.
+
+    Returns:
+        the exit status: 0 done, 1 failed, or for `check` problems found, 130 after Ctrl-C, 143
+        after SIGTERM. Bad usage exits with 2 (argparse's own).
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):  # a terminal without the letters of a path
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    options = None
     try:
-        return options.action(options, parser) or 0
-    except KeyboardInterrupt:
-        print("tlseg-lite: interrupted; run the same command again to go on", file=sys.stderr)
-        return 130
+        with _stopped_by_sigterm():
+            parser = build_parser()
+            options = parser.parse_args(arguments)
+            return options.action(options, parser) or 0
+    except KeyboardInterrupt as stop:
+        print(f"tlseg-lite: {_interrupted(options, arguments)}", file=sys.stderr)
+        return 143 if isinstance(stop, _Terminated) else 130
     except (ValueError, OSError, RuntimeError, ArithmeticError, ImportError) as error:
         # ours, each with a remedy in its text; anything else is a bug and keeps its traceback
         print(f"tlseg-lite: error: {error}", file=sys.stderr)
         return 1
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came; whatever is tidied up after Ctrl-C is tidied up."""
+
+
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """SIGTERM raises `_Terminated` inside."""
+    if threading.current_thread() is not threading.main_thread():  # only it may set handlers
+        yield
+        return
+
+    def stop(number, frame):
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
+def _interrupted(options: argparse.Namespace | None, arguments: Sequence[str]) -> str:
+    if not getattr(options, "goes_on", False):
+        return f"interrupted. To run it again:\n  {shlex.join(['tlseg-lite', *arguments])}"
+    if getattr(options, "restart", False):  # what has been done since is to be kept
+        arguments = [a for a in arguments if not (len(a) > 4 and "--restart".startswith(a))]
+    return (
+        "interrupted; what was finished is saved. To go on:\n"
+        f"  {shlex.join(['tlseg-lite', *arguments])}"
+    )
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -38,9 +93,14 @@ def build_parser() -> argparse.ArgumentParser:
         prog="tlseg-lite", description="Adapt the Segment Anything Model to landslides."
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+<<<<<<< HEAD
     _add_train(commands)
     _add_evaluate(commands)
     map_scene.add_parser(commands)
+=======
+    for each in (check, train, evaluate, predict, export):
+        each.add_parser(commands)
+>>>>>>> main
     _add_ablate(commands)
     _add_synthesize(commands)
     _add_pretrain(commands)
@@ -49,6 +109,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+<<<<<<< HEAD
 def _whole(least: int):
     def parse(text: str) -> int:
         try:
@@ -149,12 +210,14 @@ def _add_evaluate(commands) -> None:
     p.set_defaults(action=evaluate)
 
 
+=======
+>>>>>>> main
 def _add_ablate(commands) -> None:
     from tlseg_lite.training.recipe import RECIPES
 
     p = commands.add_parser("ablate", help="a grid of designs and seeds, resumable")
     p.add_argument("--designs", nargs="+", default=["table4"], help="names or groups of designs")
-    p.add_argument("--seeds", type=_whole(1), default=5, help="number of seeds (default 5)")
+    p.add_argument("--seeds", type=whole(1), default=5, help="number of seeds (default 5)")
     p.add_argument(
         "--data",
         nargs="+",
@@ -162,20 +225,20 @@ def _add_ablate(commands) -> None:
         choices=("synthetic", "synthetic-landslide4sense", "bijie", "landslide4sense", "real"),
         help="synthetic scenes, or real samples in five folds (real: both sets)",
     )
-    p.add_argument("--minutes", type=_positive, help="start no further run after this time")
+    p.add_argument("--minutes", type=positive, help="start no further run after this time")
     p.add_argument("--recipe", choices=RECIPES, default="laptop")
-    p.add_argument("--epochs", type=_whole(1))
+    p.add_argument("--epochs", type=whole(1))
     p.add_argument("--out", type=Path, required=True, help="CSV file; finished rows are kept")
-    p.set_defaults(action=ablate)
+    p.set_defaults(action=ablate, goes_on=True)
 
 
 def _add_synthesize(commands) -> None:
     p = commands.add_parser("synthesize", help="write synthetic landslides to disk")
     p.add_argument("out", type=Path, metavar="OUT", help="a new or empty folder")
     p.add_argument("--style", choices=("bijie", "landslide4sense"), default="bijie")
-    p.add_argument("--n", type=_whole(1), default=100)
-    p.add_argument("--size", type=_whole(16), help="side in pixels (256; 128 for landslide4sense)")
-    p.add_argument("--seed", type=_whole(0), default=0)
+    p.add_argument("--n", type=whole(1), default=100)
+    p.add_argument("--size", type=whole(16), help="side in pixels (256; 128 for landslide4sense)")
+    p.add_argument("--seed", type=whole(0), default=0)
     p.set_defaults(action=synthesize)
 
 
@@ -184,15 +247,15 @@ def _add_pretrain(commands) -> None:
     p.add_argument(
         "--out", type=Path, required=True, help="folder of the run; goes on if there is one"
     )
-    p.add_argument("--minutes", type=_positive, required=True, help="how long to train")
+    p.add_argument("--minutes", type=positive, required=True, help="how long to train")
     p.add_argument(
         "--start", type=Path, help="weights to begin with instead of random ones; 'shipped': ours"
     )
     p.add_argument(
-        "--processes", type=_whole(1), default=1, help="side by side on a CPU, a core each"
+        "--processes", type=whole(1), default=1, help="side by side on a CPU, a core each"
     )
-    p.add_argument("--seed", type=_whole(0), help="of weights and pictures")
-    p.set_defaults(action=pretrain)
+    p.add_argument("--seed", type=whole(0), help="of weights and pictures")
+    p.set_defaults(action=pretrain, goes_on=True)
 
 
 def _add_fetch(commands) -> None:
@@ -206,23 +269,6 @@ def _add_course(commands) -> None:
     p.add_argument("out", type=Path, metavar="OUT", help="a new or empty folder")
     p.add_argument("--notebooks", type=Path, help="their folder (default: the checkout's own)")
     p.set_defaults(action=course)
-
-
-def evaluate(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    """Scores of a saved model on a part of the data."""
-    import tlseg_lite as tl
-    from tlseg_lite.adapters.translandseg import load_model
-
-    model = load_model(options.model)
-    dataset = dataset_from(options, parser, model.image_size)
-    if options.part != "all":
-        parts = tl.data.split(dataset, (0.7, 0.15, 0.15), seed=options.seed)
-        dataset = parts[("train", "validation", "test").index(options.part)]
-    scores = tl.evaluate(model, dataset)
-    if options.json:
-        print(json.dumps({"data": dataset.source, "scores": scores.as_dict()}, indent=1))
-    else:
-        print(f"{dataset.source}, {len(dataset)} images:\n{scores}")
 
 
 def ablate(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:

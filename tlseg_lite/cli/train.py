@@ -1,14 +1,25 @@
-"""``tlseg-lite train``, and what it shares with the other commands: images, recipe, model."""
+"""``tlseg-lite train``: train, choose on validation, report once on test."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 
+from tlseg_lite.cli.options import (
+    FRACTIONS,
+    add_data,
+    add_weights,
+    dataset_from,
+    model_from,
+    positive,
+    recipe_from,
+    saved_model,
+    whole,
+)
 
+<<<<<<< HEAD
 def dataset_from(options: argparse.Namespace, parser: argparse.ArgumentParser, size: int):
     """The images of ``--data``, ``--root`` and ``--n``; synthetic ones `size` pixels wide."""
     import tlseg_lite as tl
@@ -62,75 +73,106 @@ def recipe_from(options: argparse.Namespace):
         if getattr(options, name, None) is not None
     }
     return replace(named_recipe(options.recipe), **changes)
+=======
+FULLY_CHECKED = 200
+"""Up to so many images are all read before a training; of more, every n-th one, about half."""
 
 
-def model_from(options: argparse.Namespace, parser: argparse.ArgumentParser, recipe):
-    """The untrained model of ``--model`` and ``--weights``."""
-    import tlseg_lite as tl
+def add_parser(commands) -> None:
+    """The command's arguments."""
+    p = commands.add_parser("train", help="train a model and report it on held-out images")
+    add_data(p)
+    _add_model(p)
+    _add_recipe(p)
+    p.add_argument(
+        "--out", type=Path, required=True, help="folder of the run; goes on if there is one"
+    )
+    p.add_argument("--restart", action="store_true", help="replace a run in --out")
+    p.add_argument(
+        "--extend",
+        action="store_true",
+        help="go on with a run in --out that was planned for fewer epochs; the learning rate's "
+        "cosine is stretched over all of them",
+    )
+    p.add_argument("--quiet", action="store_true", help="no progress bar")
+    p.set_defaults(action=train, goes_on=True)
+>>>>>>> main
 
-    size = tl.sam.variant(recipe.sam).image_size
-    baselines = tl.baselines.LAPTOP_ENCODERS
-    if options.model in baselines:
-        encoder = "paper" if options.recipe == "paper" else None
-        return tl.build_baseline(options.model, encoder=encoder, image_size=size, seed=recipe.seed)
-    if options.model not in tl.DESIGNS:
-        parser.error(
-            f"argument --model: unknown model {options.model!r} "
-            f"(choose from {', '.join([*tl.DESIGNS, *baselines])})"
-        )
-    weights = {None: "default", "random": None}.get(options.weights, options.weights)
-    sam = tl.load_sam(recipe.sam, weights)
-    return tl.TransLandSeg(sam, tl.DESIGNS[options.model], seed=recipe.seed)
+
+def _add_model(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--model", help="a design of the papers or a baseline (default TransLandSeg, or --start's)"
+    )
+    p.add_argument("--sam", help="SAM variant instead of the recipe's")
+    add_weights(p)
+    p.add_argument(
+        "--start", type=Path, help="a run's folder or a best.safetensors to go on from, in --out"
+    )
+    p.add_argument(
+        "--average-with",
+        type=Path,
+        metavar="MODEL",
+        help="another run or best.safetensors from the same start (same --seed): the test is of "
+        "the averaged weights (a model soup), kept in averaged.safetensors",
+    )
+
+
+def _add_recipe(p: argparse.ArgumentParser) -> None:
+    from tlseg_lite.training.recipe import CACHES, KEPT, PRECISIONS, RECIPES
+
+    p.add_argument("--recipe", choices=RECIPES, default="for_this_machine")
+    p.add_argument("--epochs", type=whole(1))
+    p.add_argument("--batch-size", type=whole(1))
+    p.add_argument("--learning-rate", type=positive)
+    p.add_argument("--precision", choices=PRECISIONS)
+    p.add_argument("--keep", choices=KEPT, help="weights of the best epoch on validation, or last")
+    p.add_argument("--workers", type=whole(0), help="processes that read images")
+    p.add_argument("--micro-batch", type=whole(0), help="images at once; 0: as many as fit")
+    p.add_argument("--cache", choices=CACHES, help="where decoded images are kept")
+    p.add_argument(
+        "--checkpointing",
+        action="store_const",
+        const=True,
+        help="far less memory, half as much time again",
+    )
+    p.add_argument("--compile", action="store_const", const=True, help="use torch.compile")
+    p.add_argument("--seed", type=whole(0), default=0)
 
 
 def train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    """Train, choose on validation, report once on test, write curves and pictures."""
+    """Train, choose on validation, report once on test, write curves and figures."""
     import tlseg_lite as tl
-    from tlseg_lite.core.files import write_atomically
 
     if options.sam is not None and options.sam not in tl.sam.VARIANTS:
         choices = ", ".join(tl.sam.VARIANTS)
         parser.error(f"argument --sam: unknown variant {options.sam!r} (choose from {choices})")
     main_process = os.environ.get("RANK", "0") == "0"  # set by `accelerate launch`
     recipe = recipe_from(options)
-    if options.start is None:
-        dataset = dataset_from(options, parser, tl.sam.variant(recipe.sam).image_size)
-        name = options.model = options.model or "TransLandSeg"
-        model = model_from(options, parser, recipe)
-    else:
-        name = f"as in {options.start}"
-        if options.model is not None or options.weights is not None or options.sam is not None:
-            parser.error("--start brings its model along: leave out --model, --sam and --weights")
-        model = tl.model.load_model(options.start)
-        dataset = dataset_from(options, parser, model.image_size)
-    other = None
-    if options.average_with is not None:  # before the training: a mistake shows at once
-        other = tl.model.load_model(options.average_with)
-        if other.description() != model.description():
-            parser.error(
-                f"--average-with {options.average_with}: it is another kind of model "
-                f"({other.description()}) than the one to train ({model.description()})"
-            )
-    parts = tl.data.split(dataset, (0.7, 0.15, 0.15), seed=options.seed)
-    told = tl.preflight(model, parts[0], recipe)  # all processes take the same steps
+    model, name = _start(options, parser, recipe)
+    other = _other(options, parser, model)  # before the training: a mistake shows at once
+    dataset = dataset_from(options, parser, model.image_size, options.seed)
+    checked = check_quickly(dataset)
+    parts = tl.data.split(dataset, FRACTIONS, seed=options.seed)
+    measured = tl.preflight(model, parts[0], recipe)  # all processes take the same steps
     if main_process:
-        print(
-            f"images     {dataset.source}: {', '.join(str(len(p)) for p in parts)} for training, "
-            "validation, test"
-        )
+        numbers = ", ".join(str(len(part)) for part in parts)
+        print(f"images     {dataset.source}: {numbers} for training, validation, test{checked}")
         print(f"model      {name}: {tl.count_parameters(model)}")
         if recipe.why:
             print(f"chosen     {recipe.why}")
-        print(told, flush=True)
+        print(measured, flush=True)
     run = tl.fit(
         model,
         parts[0],
         parts[1],
-        told.recipe,
+        measured.recipe,
         options.out,
+        test=parts[2],
         resume=not options.restart,
+        extend=options.extend,
         progress=not options.quiet,
     )
+<<<<<<< HEAD
     if not main_process:
         return
     if other is not None:
@@ -146,35 +188,118 @@ def train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         "average_with": options.average_with and str(options.average_with),
         "recipe": recipe.as_dict(),
         "how": told.recipe.how(),
+=======
+    if main_process:
+        if other is not None:
+            _average(model, other, options.out)
+        about = {
+            "data": dataset.source,
+            "test_ids": parts[2].ids,
+            "model": name,
+            "start": options.start and str(options.start),
+            "average_with": options.average_with and str(options.average_with),
+            "recipe": recipe.as_dict(),
+            "how": measured.recipe.how(),
+        }
+        _report(model, run, parts[2], recipe, about)
+
+
+def _start(options: argparse.Namespace, parser: argparse.ArgumentParser, recipe):
+    """The model to train, and its name in words."""
+
+    if options.start is None:
+        options.model = options.model or "TransLandSeg"
+        return model_from(options, parser, recipe), options.model
+    if options.model is not None or options.sam is not None:
+        parser.error("--start brings its model along: leave out --model and --sam")
+    return saved_model(options.start, options.weights), f"as in {options.start}"
+
+
+def _other(options: argparse.Namespace, parser: argparse.ArgumentParser, model):
+    """The model of ``--average-with``; None without."""
+    from tlseg_lite.training.identity import differences
+
+    if options.average_with is None:
+        return None
+    other = saved_model(options.average_with, options.weights)
+    one, two = ({"model": each.description()} for each in (other, model))
+    if differing := differences(one, two):
+        parser.error(
+            f"--average-with {options.average_with}: it is another kind of model than the one to "
+            f"train ({'; '.join(differing)})"
+        )
+    return other
+
+
+def check_quickly(dataset) -> str:
+    """Read the images, or some of many, before a training; what was read, in words.
+
+    Raises:
+        DataError: lists what cannot be used.
+    """
+    from tlseg_lite.core.errors import DataError
+    from tlseg_lite.data import Subset
+
+    if not dataset.files(0):  # synthetic scenes
+        return ""
+    every = -(-len(dataset) // FULLY_CHECKED)
+    some = Subset(dataset, range(0, len(dataset), every))
+    try:
+        some.check()
+    except DataError as error:
+        raise DataError(f"{error}\n`tlseg-lite check` reads all images") from error
+    return "" if every == 1 else f"; {len(some)} of them were read beforehand"
+
+
+def _average(model, other, out: Path) -> None:
+    """Average the weights with those of `other`, and save them beside the run's own."""
+    import tlseg_lite as tl
+    from tlseg_lite.training.identity import joined
+
+    tl.blend(model, other.to(next(model.parameters()).device).trained_state())
+    model.run = joined(model.run, other.run)
+    model.save(out / "averaged.safetensors")
+
+
+def _report(model, run, test, recipe, about: dict) -> None:
+    """Score the test images, write ``scores.json`` and the figures, and print it all."""
+    import tlseg_lite as tl
+    from tlseg_lite.core.files import write_atomically
+
+    scores = tl.evaluate(model, test)
+    about |= {
+>>>>>>> main
         "best_epoch": run.best_epoch,
         "validation_miou": run.best_miou,
         "test": scores.as_dict(),
     }
-    text = json.dumps(report, indent=1)
-    write_atomically(options.out / "scores.json", lambda t: t.write_text(text, encoding="utf-8"))
-    _save_figures(model, run, parts[2], options.out)
+    text = json.dumps(about, indent=1)
+    write_atomically(run.out / "scores.json", lambda t: t.write_text(text, encoding="utf-8"))
+    _save_figures(model, run, test)
     chosen = "validation chose" if recipe.keep == "best" else "kept the last,"
     print(
         f"{chosen} epoch {run.best_epoch} (MIoU {run.best_miou:.2%} on validation); "
-        f"on the {len(parts[2])} test images:\n{scores}"
+        f"on the {len(test)} test images:\n{scores}"
     )
+    averaged = "averaged.safetensors, " if about["average_with"] else ""
     print(
-        f"written    {options.out}: best.safetensors, "
-        f"{'averaged.safetensors, ' if other is not None else ''}history.csv, curve.png, "
+        f"written    {run.out}: best.safetensors, {averaged}history.csv, curve.png, "
         "predictions.png, scores.json"
     )
 
 
-def _save_figures(model, run, test, out: Path) -> None:
+def _save_figures(model, run, test) -> None:
     import matplotlib
     from matplotlib import pyplot
 
     from tlseg_lite import plots
+    from tlseg_lite.core.files import write_atomically
 
     matplotlib.use("Agg")
     for name, figure in (
         ("curve.png", plots.learning_curve(run.history)),
         ("predictions.png", plots.predictions(model, test, n=min(4, len(test)))),
     ):
-        figure.savefig(out / name, dpi=150)
+        path = run.out / name
+        write_atomically(path, lambda t, f=figure: f.savefig(t, dpi=150, format="png"))
         pyplot.close(figure)

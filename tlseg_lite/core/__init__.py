@@ -12,13 +12,14 @@ __getattr__, __dir__, __all__ = lazy(
     globals(),
     {
         "checks": "check_image",
-        "downloads": "cache_dir fetch_checkpoint fetch_samples",
+        "downloads": "ChecksumError DownloadError OfflineError cache_dir fetch_checkpoint "
+        "fetch_samples",
         "errors": "DataError MissingDataError CheckpointError",
-        "files": "write_atomically write_tensors read_tensors",
+        "files": "read_description read_tensors write_atomically write_tensors",
+        "memory": "NotEnoughMemory is_out_of_memory",
         "progress": "bar say",
         "provenance": "provenance",
         "seeding": "derived_seed seeded",
         "trainable": "Trainable load_model",
-        "transfer": "DownloadError OfflineError ChecksumError",
     },
 )

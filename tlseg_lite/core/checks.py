@@ -87,8 +87,10 @@ def binary_mask(values: Any, what: str, ignore: float | None = None, *, remedy: 
 
     Raises:
         DataError: other values; they are listed.
-        TypeError: no numbers.
+        TypeError: no numbers, or `ignore` is none.
     """
+    if ignore is not None and (isinstance(ignore, bool) or not isinstance(ignore, (int, float))):
+        raise TypeError(f"ignore is {ignore!r}; expected a number, such as 255, or None")
     tensor = isinstance(values, torch.Tensor)
     real = not values.is_complex() if tensor else values.dtype.kind in "biuf"
     if not real:
@@ -124,7 +126,7 @@ def _not_a_mask(values: np.ndarray, what: str, ignore: float | None, remedy: str
         cure = "binarise it first, e.g. (mask > 0.5)"
     elif {1, 255} <= set(rare) <= {0, 1, 255}:
         cure = f"where 255 marks pixels to ignore, {remedy or 'leave them out'}"
-    elif len(rare) > 12:
+    elif len(rare) > 12 or any(250 <= value < 255 for value in rare):
         cure = (
             "lossy compression (JPEG) or resampling leaves such values: take the original mask, or "
             "binarise it first, e.g. (mask > 127)"

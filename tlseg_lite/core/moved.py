@@ -6,16 +6,20 @@ same module under its new name, with a `FutureWarning` that says which.
 
 from __future__ import annotations
 
+import functools
 import sys
 import warnings
+from collections.abc import Callable
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
 
 MOVED = {
     "ablation": "experiments.ablation",
     "ablation_data": "experiments.splits",
-    "ablation_summary": "experiments.ablation_summary",
+    "ablation_summary": "experiments.summary",
     "atl": "adapters.atl",
     "attention": "adapters.attention",
     "batches": "training.loader",
@@ -26,8 +30,8 @@ MOVED = {
     "checkpoints": "training.run_state",
     "cli_train": "cli.train",
     "comparison": "experiments.comparison",
-    "comparison_job": "experiments.comparison_job",
-    "comparison_summary": "experiments.comparison_summary",
+    "comparison_job": "experiments.run",
+    "comparison_summary": "experiments.comparison",
     "contestants": "experiments.models",
     "curves": "metrics.thresholds",
     "data.confusers": "scenes.lookalikes",
@@ -46,30 +50,29 @@ MOVED = {
     "encoder": "adapters.encoder",
     "evaluation": "training.evaluation",
     "files": "core.files",
-    "fitting": "audit.fitting",
+    "fitting": "audit.recover",
     "lora": "adapters.lora",
     "losses": "training.losses",
     "machine": "training.preflight",
-    "mask_store": "experiments.mask_store",
+    "mask_store": "experiments.results",
     "memory": "training.memory",
     "model": "adapters.translandseg",
     "networks": "baselines.registry",
     "objects": "metrics.objects",
-    "onednn": "adapters.onednn",
-    "positions": "adapters.positions",
+    "positions": "adapters.attention",
     "probing": "training.preflight",
     "progress": "core.progress",
     "provenance": "core.provenance",
     "published": "audit.published",
     "recipes": "training.recipe",
     "records": "core.records",
-    "recovery": "audit.recover",
+    "recovery": "audit",
     "rows": "experiments.results",
     "rules": "audit.rules",
     "statistics": "metrics.intervals",
     "steps": "training.step",
     "tiled": "adapters.tiled_attention",
-    "transfer": "core.transfer",
+    "transfer": "core.downloads",
     "transunet": "baselines.transunet",
     "zero_shot": "sam.prompting",
 }
@@ -108,6 +111,14 @@ SHORT = {
 """Old modules that are still public as ``tl.name``."""
 
 
+class _Package(ModuleType):
+    """A package whose public names stay when an old module of the same name is imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (isinstance(value, ModuleType) and name in self.__all__):
+            super().__setattr__(name, value)
+
+
 class _Alias(Loader):
     """Loads an old path by handing over the module at its new path, untouched."""
 
@@ -116,6 +127,9 @@ class _Alias(Loader):
 
     def create_module(self, spec: ModuleSpec):
         module = import_module(self.name)
+        parent = sys.modules[spec.name.rpartition(".")[0]]
+        if spec.name.count(".") > 1:  # tl.data.samples is a function, and was a module as well
+            parent.__class__ = _Package
         self.spec = module.__spec__
         return module
 
@@ -141,3 +155,37 @@ def install() -> None:
     """Let the import system find old paths, after everything that is really there; once."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.append(_Finder())
+
+
+def _warn(old: str, new: str) -> None:
+    warnings.warn(
+        f"{old} is now {new}; the old name goes with version 0.3", FutureWarning, stacklevel=3
+    )
+
+
+def renamed(module: str, names: dict[str, str]) -> Callable[[str], Any]:
+    """A module's ``__getattr__`` that gives a public name under its old one, and warns."""
+
+    def get(name: str) -> Any:
+        if name not in names:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        _warn(f"{module}.{name}", names[name])
+        return getattr(sys.modules[module], names[name])
+
+    return get
+
+
+def renamed_argument(old: str, new: str) -> Callable:
+    """A decorator: the function takes the argument `new` under its old name too, and warns."""
+
+    def decorate(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def call(*args, **kwargs):
+            if old in kwargs:
+                _warn(f"{function.__qualname__}'s argument {old!r}", repr(new))
+                kwargs[new] = kwargs.pop(old)
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate

@@ -30,7 +30,7 @@ import torch
 from torch import nn
 
 from tlseg_lite.core.errors import CheckpointError
-from tlseg_lite.core.files import misfits, read_tensors, write_tensors
+from tlseg_lite.core.files import misfits, read_description, read_tensors, write_tensors
 
 _HOME = {
     "TransLandSeg": "tlseg_lite.adapters.translandseg",
@@ -48,6 +48,9 @@ class Trainable(nn.Module):
 
     Attributes:
         image_size: S, the side of the square images in pixels.
+        run: the identity of the training that made the weights (`tlseg_lite.training.identity`):
+            recipe, and the ids of the images that it learned from; None for an untrained model,
+            empty from files that do not say, as those of version 0.1. Saved with the model.
         kind: the model's name in saved files: that of the class below `Trainable`; classes that
             derive from it share it.
         trained_on: what a user of the model has to know of its training, in plain values, kept in
@@ -64,7 +67,11 @@ class Trainable(nn.Module):
     def __init__(self, image_size: int):
         super().__init__()
         self.image_size = image_size
+<<<<<<< HEAD
         self.trained_on: dict[str, Any] = {}
+=======
+        self.run: dict[str, Any] | None = None
+>>>>>>> main
 
     def check_images(self, images: torch.Tensor) -> None:
         """ValueError unless `images` are (B, 3, S, S)."""
@@ -100,10 +107,15 @@ class Trainable(nn.Module):
         return cls(**{name: value for name, value in about.items() if name != "model"})
 
     def save(self, path: str | Path) -> None:
+<<<<<<< HEAD
         """Write tensors, `description` and `trained_on` as one safetensors file, atomically."""
         about = self.description()
         if self.trained_on:
             about[_TRAINED_ON] = self.trained_on
+=======
+        """Write `trained_state` and `description` as one safetensors file, atomically."""
+        about = self.description() | ({} if self.run is None else {"run": self.run})
+>>>>>>> main
         write_tensors(path, self.trained_state(), about)
 
     @classmethod
@@ -125,11 +137,28 @@ class Trainable(nn.Module):
             CheckpointError: not a file of `save`, damaged, or of another class.
         """
         tensors, about = read_tensors(path, expected=cls.kind)
+<<<<<<< HEAD
         trained_on = about.pop(_TRAINED_ON, {})
         model = cls.from_description(about, path, **given)
         model.load_trained_state(tensors, path)
         model.trained_on = trained_on
+=======
+        run = about.pop("run", {})
+        model = cls.from_description(about, path, **given)
+        model.load_trained_state(tensors, path)
+        model.run = run
+>>>>>>> main
         return model.eval()
+
+
+def check_trainable(model: nn.Module) -> None:
+    """TypeError for a model that lacks a part of the contract, by name."""
+    parts = ("image_size", "trained_state", "load_trained_state", "description", "save")
+    if missing := [name for name in parts if not hasattr(model, name)]:
+        raise TypeError(
+            f"the model is a {type(model).__name__} without {', '.join(missing)}; derive its class "
+            "from tlseg_lite.Trainable"
+        )
 
 
 def load_model(path: str | Path, sam: nn.Module | None = None) -> Trainable:
@@ -143,7 +172,7 @@ def load_model(path: str | Path, sam: nn.Module | None = None) -> Trainable:
         FileNotFoundError: no such file, or the backbone's own weights file is gone.
         CheckpointError: not a file of `save`, damaged, or of a class that is not known here.
     """
-    kind = read_tensors(path)[1]["model"]
+    kind = read_description(path)["model"]
     if kind in _HOME:
         import_module(_HOME[kind])
     found = [cls for cls in _descendants(Trainable) if cls.kind == kind]

@@ -146,7 +146,7 @@ def _look_at(item: dict[str, Any], name: str | None, report: Report) -> tuple[fl
 
 
 def _look_at_files(dataset: Dataset, index: int, report: Report) -> None:
-    """What the item's files hold; a file that cannot be opened is told by the item itself."""
+    """What the item's files hold; a file that cannot be opened is reported by the item itself."""
     files = getattr(dataset, "files", lambda _: [])(index)
     mask = getattr(dataset, "mask_file", lambda _: None)(index)
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import os
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,7 @@ def read_hdf5(path: str | Path, key: str, shape: tuple[int, ...] | None = None) 
                 raise DataError(
                     f"{path}: {key!r} has shape {sizes[0] or 'scalar'}; expected {sizes[1]}"
                 )
+            _check_filters(stored, path)
             values = np.asarray(stored[()])
     except DataError:
         raise
@@ -50,7 +51,7 @@ def read_hdf5(path: str | Path, key: str, shape: tuple[int, ...] | None = None) 
     except MemoryError as error:
         raise DataError(f"{path}: {key!r} does not fit into memory ({error})") from error
     except Exception as error:  # the HDF5 library raises whatever broken bytes lead to
-        raise DataError(_why_not(path, key, error)) from error
+        raise DataError(_why_not(path, error)) from error
     bad = int(values.size - np.isfinite(values).sum())
     if bad:
         raise DataError(
@@ -60,23 +61,30 @@ def read_hdf5(path: str | Path, key: str, shape: tuple[int, ...] | None = None) 
     return values
 
 
-def _why_not(path: str | Path, key: str, error: Exception) -> str:
-    text = str(error)
-    if isinstance(error, PermissionError):
-        return f"{path} cannot be opened: {error.strerror or error}"
-    if "lock" in text.lower() and "file" in text.lower():
+def _check_filters(stored, path: str | Path) -> None:
+    """DataError if the values are compressed by a method that is not installed."""
+    import h5py
+
+    settings = stored.id.get_create_plist()
+    filters = [settings.get_filter(i) for i in range(settings.get_nfilters())]
+    missing = [(code, name) for code, _, _, name in filters if not h5py.h5z.filter_avail(code)]
+    if missing:
+        names = listing(f"{code} {name.decode(errors='replace')}".strip() for code, name in missing)
+        raise DataError(
+            f"{path}: {stored.name} is compressed by an HDF5 filter that is not installed "
+            f"({names}). pip install hdf5plugin and import it before, or save the file with gzip"
+        )
+
+
+def _why_not(path: str | Path, error: Exception) -> str:
+    if isinstance(error, BlockingIOError) or "unable to lock file" in str(error):
         return (
             f"{path} is locked: another program has it open for writing, or its file system knows "
-            "no locks. Close it there, or set HDF5_USE_FILE_LOCKING=FALSE; the file may be good"
+            "no locks. Close it there, or set HDF5_USE_FILE_LOCKING=FALSE"
         )
-    if "filter" in text.lower():
-        name = re.search(r"filter '([^']*)'", text)
-        return (
-            f"{path}: {key!r} is compressed by a filter that is not installed "
-            f"({name[1] if name else text}). pip install hdf5plugin and import hdf5plugin before, "
-            "or save the file with gzip; it may be good"
-        )
+    if number := getattr(error, "errno", None):  # of the system; damage has none
+        return f"{path} cannot be opened: {os.strerror(number)}"
     return (
-        f"{path} cannot be read as HDF5 ({text}): it is truncated, damaged or another kind of "
+        f"{path} cannot be read as HDF5 ({error}): it is truncated, damaged or another kind of "
         "file. Compare it with the original"
     )

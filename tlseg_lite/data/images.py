@@ -90,9 +90,9 @@ def read_image(path: str | Path) -> Tensor:
         )
     if pixels.transparent:
         raise DataError(
-            f"{path} has an alpha channel with {pixels.transparent} pixels that are not opaque; "
-            "what colour they have is not said. Save it without alpha on the background that you "
-            f"mean, or take its first three bands as they are with {CHOOSE}"
+            f"{path} has {pixels.layout} and {pixels.transparent} pixels that are not opaque by "
+            "its alpha channel; what colour they have is not said. Save it without alpha on the "
+            f"background that you mean, or take its first three bands as they are with {CHOOSE}"
         )
     values = pixels.values
     if pixels.palette is not None:

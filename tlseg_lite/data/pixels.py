@@ -16,7 +16,7 @@ from tlseg_lite.core.checks import check_size
 from tlseg_lite.core.errors import DataError, MissingDataError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "GIF", "WEBP")
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF")
 CHOOSE = "tl.data.Folder(images, masks, bands=(1, 2, 3), scale=...)"
 """The reader for images that are not 8-bit RGB: which bands to take, and which value is white."""
 
@@ -34,8 +34,9 @@ class Layout:
     compression: int = 1
 
     def __str__(self) -> str:
-        bands = "1 band" if self.bands == 1 else f"{self.bands} bands"
-        return f"{bands} of {self.bits} bits ({self.format}, {self.kind})"
+        bands = "band" if self.bands == 1 else "bands"
+        bits = "bit" if self.bits == 1 else "bits"
+        return f"{self.bands} {bands} of {self.bits} {bits} ({self.format}, {self.kind})"
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def read_pixels(path: str | Path) -> Pixels:
     except MemoryError as error:
         raise DataError(f"{path} does not fit into memory; cut it into tiles") from error
     except Exception as error:  # Pillow's decoders raise whatever broken bytes lead to
-        raise DataError(_why_not(path, layout, error)) from error
+        raise DataError(_why_not(path, data, layout, error)) from error
     _check_layout(pixels, path)
     return pixels
 
@@ -177,9 +178,13 @@ def _check_layout(pixels: Pixels, path) -> None:
         )
 
 
-def _why_not(path, layout: Layout | None, error: Exception) -> str:
+def _why_not(path, data: bytes, layout: Layout | None, error: Exception) -> str:
+    from PIL import UnidentifiedImageError
     from PIL.TiffImagePlugin import COMPRESSION_INFO
 
+    why = str(error)
+    if isinstance(error, UnidentifiedImageError):  # its text names an object in memory
+        why = f"it begins with {data[:16]!r}" if data else "it is empty"
     if layout is not None and layout.format == "TIFF" and 0 < layout.bands < 10_000:
         if layout.compression not in COMPRESSION_INFO:
             return (
@@ -188,10 +193,10 @@ def _why_not(path, layout: Layout | None, error: Exception) -> str:
             )
         if (layout.bits, layout.kind) not in ((8, _KINDS[1]), (1, _KINDS[1])) or layout.bands > 1:
             return (
-                f"{path} cannot be read by Pillow ({error}): it has {layout}, or is damaged. "
+                f"{path} cannot be read by Pillow ({why}): it has {layout}, or is damaged. "
                 f"Choose bands and stretch with {CHOOSE}, or save it as 8-bit RGB"
             )
     return (
-        f"{path} cannot be read as a picture ({error}): it is truncated, damaged or another kind "
+        f"{path} cannot be read as a picture ({why}): it is truncated, damaged or another kind "
         "of file than PNG, JPEG, TIFF or BMP. Compare it with the original"
     )

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from torch.utils.data import Dataset
 
 from tlseg_lite.core.errors import DataError, listing
-from tlseg_lite.data.base import Wrapped
+from tlseg_lite.data.base import LandslideDataset, Wrapped
+from tlseg_lite.data.images import natural_key
 
 
 class Subset(Wrapped):
@@ -99,6 +100,51 @@ def k_fold(dataset: Dataset, k: int = 5, seed: int = 0) -> list[tuple[Subset, Su
         )
         for fold in range(k)
     ]
+
+
+def split_by_blocks(
+    dataset: Dataset,
+    fractions: Sequence[float] = (0.7, 0.15, 0.15),
+    *,
+    block: int = 5,
+    seed: int = 0,
+) -> tuple[Subset, ...]:
+    """Divide `dataset` by blocks of neighbours in the natural order of its ids.
+
+    Neighbouring numbers can be neighbouring places, photographed on one day: divided image by
+    image, they would be in training and test alike. Whole blocks of `block` images (the last one
+    may be shorter) go into one part each, drawn by `split`'s rule; the parts' sizes are those of
+    `split` to within a block.
+
+    Args:
+        dataset: with unique ``ids``.
+        fractions: of each part, each from 0 to 1, adding up to 1.
+        block: images in a block, at least 1.
+        seed: another seed, another division.
+
+    Raises:
+        ValueError: as `split`, for blocks instead of items; a block below 1.
+        DataError: if an id occurs twice.
+    """
+    if isinstance(block, bool) or not isinstance(block, int) or block < 1:
+        raise ValueError(f"block is {block!r}; expected a whole number from 1")
+    _order(dataset.ids, seed)  # ids are unique
+    line = sorted(range(len(dataset.ids)), key=lambda index: natural_key(dataset.ids[index]))
+    blocks = [line[start : start + block] for start in range(0, len(line), block)]
+    names = _Blocks([dataset.ids[each[0]] for each in blocks])
+    return tuple(
+        Subset(dataset, sorted(index for i in part.indices for index in blocks[i]))
+        for part in split(names, fractions, seed)
+    )
+
+
+class _Blocks(LandslideDataset):
+    """Blocks by the ids of their first items, as `split` wants a dataset."""
+
+    source = "blocks"
+
+    def __init__(self, ids: list[str]):
+        self.ids = ids
 
 
 def _largest(sizes: list[int]) -> int:

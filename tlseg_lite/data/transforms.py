@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from tlseg_lite.core.checks import check_image, check_size
+from tlseg_lite.core.checks import binary_mask, check_image, check_size
 from tlseg_lite.data.base import Wrapped
 
 PAD_COLOUR = (123.675 / 255, 116.28 / 255, 103.53 / 255)
@@ -229,6 +229,8 @@ def _check(sample: dict) -> None:
                 f"{sample['id']}: {key} is {_form(field)}; expected "
                 f"1x{image.shape[1]}x{image.shape[2]}, the image's height and width"
             )
+        if key in sample and bool((binary_mask(field, f"{sample['id']}: {key}")[0] != field).any()):
+            raise ValueError(f"{sample['id']}: {key} has 255 for 1; expected 0 and 1")
 
 
 def _form(value) -> str:

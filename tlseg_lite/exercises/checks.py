@@ -1,4 +1,4 @@
-"""`check`: find the check of an exercise, give it the answer, say what it found."""
+"""`check`: find the check of an exercise, give it the answer, print what it found."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 from tlseg_lite.exercises.verdict import Unanswered, Verdict, Wrong, refuse_placeholders
 
 CHAPTERS = {
-    "1": "prompts",
-    "2": "adapters",
-    "3": "training",
-    "4": "ablations",
-    "5": "scores",
-    "6": "tables",
-    "7": "comparisons",
-    "C": "capstone",
-    "A1": "pretraining",
-    "A2": "scenes",
+    "1": "ch1_zero_shot",
+    "2": "ch2_adapters",
+    "3": "ch3_training",
+    "4": "ch4_ablations",
+    "5": "ch5_metrics",
+    "6": "ch6_tables",
+    "7": "ch7_comparison",
+    "C": "ch8_capstone",
+    "A1": "a1_sam_mini",
+    "A2": "a2_scenes",
 }
 """Chapter or appendix -> the module with its checks, named ``check_<chapter>_<exercise>``."""
 
@@ -48,7 +48,7 @@ def _named(number: str, prefix: str, what: str) -> Callable[..., Any]:
 
 
 def check(number: str, answer: Any) -> Verdict:
-    """Say whether an answer is right, and if it is not, what went wrong.
+    """Print whether an answer is right, and if it is not, what went wrong.
 
     Args:
         number: of the exercise, such as "2.3" or "A1.2".
@@ -74,7 +74,7 @@ def check(number: str, answer: Any) -> Verdict:
 
 
 def given(number: str) -> Any:
-    """What an exercise works on: a table, pictures, measured values. Made anew at each call.
+    """What an exercise works on: a table, images, measured values. Made anew at each call.
 
     Raises:
         ValueError: the exercise has nothing of that kind; names those that have.

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from tlseg_lite.core.files import write_atomically
-from tlseg_lite.exercises.notebooks import Exercise, in_notebook, notebooks, read, role, source
+from tlseg_lite.exercises.notebooks import (
+    Exercise,
+    in_notebook,
+    notebooks,
+    read_notebook,
+    role,
+    source,
+)
 
 TEACHERS = "instructor"
 """Tag of the cells that only teachers get."""
@@ -43,11 +50,8 @@ def course(out: str | Path, folder: str | Path | None = None) -> list[Path]:
         (out / audience).mkdir(parents=True, exist_ok=True)
         for path, exercises in every.items():
             written.append(out / audience / path.name)
-            _write_notebook(written[-1], change(read(path), exercises))
-    texts = {
-        out / "README.md": _readme(),
-        out / "instructor" / "rubric.md": rubric(every),
-    }
+            _write_notebook(written[-1], change(read_notebook(path), exercises))
+    texts = {out / "README.md": _readme(), out / "instructor" / "rubric.md": rubric(every)}
     for path, text in texts.items():
         write_atomically(path, lambda temporary, text=text: temporary.write_text(text, "utf-8"))
     return [*written, *texts]
@@ -86,12 +90,12 @@ def for_teachers(notebook: dict[str, Any], exercises: list[Exercise]) -> dict[st
 def rubric(every: dict[Path, list[Exercise]]) -> str:
     """The exercises in a table, then the capstone's rubric and the notes for marking it."""
     lines = ["# Rubric", "", "## Exercises", ""]
-    lines += ["Each is right or not yet: `tl.exercises.check` says which, and why.", ""]
+    lines += ["Each is right or not yet: `tl.exercises.check` prints which, and why.", ""]
     lines += ["| exercise | title | kind | notebook |", "|---|---|---|---|"]
     for path, exercises in every.items():
         lines += [f"| {e.number} | {e.title} | {e.kind} | {path.stem} |" for e in exercises]
     for path in every:
-        for cell in read(path)["cells"]:
+        for cell in read_notebook(path)["cells"]:
             if "rubric" in _tags(cell) or TEACHERS in _tags(cell):
                 lines += ["", _links(source(cell)).rstrip()]
     return "\n".join(lines) + "\n"
@@ -136,8 +140,8 @@ def _readme() -> str:
     return f"""# Copies for a class
 
 - `student/`: the notebooks without solutions. The answers go into the cells below each task;
-  `tl.exercises.check` says at once whether they are right. The published book shows the solutions
-  to whoever looks for them: [{_home()}]({_home()}).
+  `tl.exercises.check` prints at once whether they are right. The published book shows the solutions
+  to whoever searches for them: [{_home()}]({_home()}).
 - `instructor/`: the same notebooks with the solutions filled in and explained, the notes for
   marking the capstone, and `rubric.md`.
 

@@ -80,7 +80,7 @@ def solution_code(markdown: str) -> str:
     return blocks[0]
 
 
-def read(path: str | Path) -> dict[str, Any]:
+def read_notebook(path: str | Path) -> dict[str, Any]:
     """A notebook's JSON."""
     return json.loads(Path(path).read_text("utf-8"))
 
@@ -92,7 +92,7 @@ def in_notebook(path: str | Path) -> list[Exercise]:
         ValueError: an exercise lacks a cell, or its text does not begin with number, title, kind.
     """
     cells: dict[str, dict[str, str]] = {}
-    for cell in read(path)["cells"]:
+    for cell in read_notebook(path)["cells"]:
         if known := role(cell):
             cells.setdefault(known[0], {})[known[1]] = source(cell)
     found = []

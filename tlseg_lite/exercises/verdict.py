@@ -1,8 +1,9 @@
-"""What a check says, and the tools from which checks are made.
+"""What a check reports, and the tools from which checks are made.
 
 A check is a function of the answer. It returns a sentence where the answer is right, and raises
 ``Wrong`` with an explanation where it is not, or ``Unanswered`` where the stub is untouched. The
-tools here compare an answer with the truth and, if it is off, with what typical mistakes give.
+tools here compare an answer with the truth and, if it is off, with what typical mistakes give:
+`near` a number, `agrees` several numbers, `on_fresh_inputs` a function, `supported` a claim.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from tlseg_lite.metrics.confusion import ConfusionMatrix
+
 Mistakes = Iterable[tuple[Any, str]]
-"""Pairs of what a mistake gives and what to say about it."""
+"""Pairs of what a mistake gives and its explanation."""
 
 
 @dataclass(frozen=True, repr=False)
 class Verdict:
-    """The result of a check: true where the answer is right; ``message`` says why or why not."""
+    """The result of a check: true where the answer is right; ``message`` has the reason."""
 
     number: str
     right: bool
@@ -69,7 +72,7 @@ def _open(value: Any) -> bool:
 
 
 def shown(value: Any) -> str:
-    """A value as it is told back, short."""
+    """A value as a message repeats it, short."""
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, (list, tuple)) and all(isinstance(v, float) for v in value):
@@ -101,21 +104,34 @@ def close(a: float, b: float, tolerance: float) -> bool:
     return abs(a - b) <= tolerance + 1e-12
 
 
+def agrees(
+    given: Any, truth: Any, tolerance: float, mistakes: Mistakes = (), prefix: str = ""
+) -> bool:
+    """Whether one or several numbers (or words) are `truth`, see `same`.
+
+    Raises:
+        Wrong: with the explanation of the first mistake that gives them.
+    """
+    if same(given, truth, tolerance):
+        return True
+    for wrong, explanation in mistakes:
+        if same(given, wrong, tolerance):
+            raise Wrong(prefix + explanation)
+    return False
+
+
 def near(
     value: Any, truth: float, tolerance: float, mistakes: Mistakes = (), what: str = "the answer"
 ) -> float:
     """The number, if it is `truth` within `tolerance`.
 
     Raises:
-        Wrong: with the explanation of the first mistake that gives this number; else whether it
-            is a hundred times too large or too small (percent, fraction), or which way it is off.
+        Wrong: with the explanation of the first mistake that gives this number; else that it is
+            a hundred times too large or too small (percent, fraction), or just too large or small.
     """
     given = number(value, what)
-    if close(given, truth, tolerance):
+    if agrees(given, truth, tolerance, mistakes, f"{what} {shown(given)}: "):
         return given
-    for wrong, explanation in mistakes:
-        if close(given, wrong, tolerance):
-            raise Wrong(f"{what} {shown(given)}: {explanation}")
     if truth and close(given / 100, truth, tolerance):
         raise Wrong(f"{what} {shown(given)} is a hundred times too large: percent or a fraction?")
     if truth and close(given * 100, truth, 100 * tolerance):
@@ -172,27 +188,37 @@ def numbers(values: Any, count: int | None = None, what: str = "the answer") -> 
     return found
 
 
-def call(function: Any, *arguments: Any) -> Any:
-    """What the function gives for copies of the arguments.
+def call(function: Any, *arguments: Any, name: str = "your function", copies: bool = True) -> Any:
+    """What the function gives for the arguments, or for copies of them.
 
     Raises:
         Unanswered: it gives ``None`` or ``...``.
-        Wrong: it is no function, or it raises an error, which is told.
+        Wrong: it is no function, or it raises an error, which the message repeats.
     """
-    if not callable(function):
-        kind = type(function).__name__
-        raise Wrong(f"a function is wanted, and you gave a {kind}. Leave out the brackets ().")
-    try:
-        result = function(*copy.deepcopy(arguments))
-    except Exception as error:  # whatever the reader's code may raise
-        text = " ".join(str(error).split())[:200]
-        raise Wrong(f"your function raised {type(error).__name__}: {text}") from error
+    result = run(function, *(copy.deepcopy(arguments) if copies else arguments), name=name)
     refuse_placeholders(result)
     return result
 
 
+def run(function: Any, *arguments: Any, name: str = "your function") -> Any:
+    """As `call`, for a function that need not return anything."""
+    if not callable(function):
+        kind = type(function).__name__
+        raise Wrong(f"a function is wanted, and you gave a {kind}. Leave out the brackets ().")
+    try:
+        return function(*arguments)
+    except Exception as error:  # whatever the reader's code may raise
+        text = " ".join(str(error).split())[:200]
+        raise Wrong(f"{name} raised {type(error).__name__}: {text}") from error
+
+
 def same(a: Any, b: Any, tolerance: float) -> bool:
-    """Whether numbers, tuples, arrays or tensors agree in form and within a tolerance."""
+    """Whether numbers, tuples, arrays or tensors agree in form and within a tolerance.
+
+    Words and sets of words agree if they are equal.
+    """
+    if isinstance(a, (str, set)) or isinstance(b, (str, set)):
+        return type(a) is type(b) and a == b
     if isinstance(a, torch.Tensor) or isinstance(b, torch.Tensor):
         a, b = (x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else x for x in (a, b))
     try:
@@ -201,16 +227,17 @@ def same(a: Any, b: Any, tolerance: float) -> bool:
         return False
     if a.shape != b.shape:
         return False
-    return bool(np.allclose(a, b, rtol=0, atol=tolerance, equal_nan=True))
+    return bool(np.allclose(a, b, rtol=0, atol=tolerance + 1e-12, equal_nan=True))
 
 
 def on_fresh_inputs(
     function: Any,
     cases: Sequence[tuple],
     truth: Callable[..., Any],
-    tolerance: float,
+    tolerance: float = 0,
     mistakes: Iterable[tuple[Callable[..., Any], str]] = (),
     describe: Callable[..., str] | None = None,
+    accept: Callable[[Any], Any] | None = None,
 ) -> None:
     """Compare a function with the true one on inputs that the reader has not seen.
 
@@ -219,17 +246,19 @@ def on_fresh_inputs(
         cases: tuples of arguments.
         truth: the right function.
         tolerance: absolute, for numbers and arrays.
-        mistakes: pairs of a mistaken function and what to say to who wrote it.
-        describe: an input in words, for the message; None: the result alone is told.
+        mistakes: pairs of a mistaken function and the explanation for who wrote it.
+        describe: an input in words, for the message; None: the message has the result alone.
+        accept: checks and converts each result of the answer, such as `choice`.
 
     Raises:
         Wrong, Unanswered: as `call`; else the first mistake that gives all of the results.
     """
     given = [call(function, *case) for case in cases]
+    if accept is not None:
+        given = [accept(result) for result in given]
     right = [truth(*copy.deepcopy(case)) for case in cases]
-    off = [
-        i for i, (a, b) in enumerate(zip(given, right, strict=True)) if not same(a, b, tolerance)
-    ]
+    pairs = list(zip(given, right, strict=True))
+    off = [i for i, (a, b) in enumerate(pairs) if not same(a, b, tolerance)]
     if not off:
         return
     for mistaken, explanation in mistakes:
@@ -238,12 +267,78 @@ def on_fresh_inputs(
             raise Wrong(explanation)
     first = off[0]
     where = f"for {describe(*cases[first])} " if describe else ""
-    told = form(given[first], right[first])
-    raise Wrong(f"{where}your function gives {told}. {len(off)} of {len(cases)} trials are off.")
+    result = form(given[first], right[first])
+    raise Wrong(f"{where}your function gives {result}. {len(off)} of {len(cases)} trials are off.")
+
+
+def side_of_zero(low: float, high: float, words: Sequence[str]) -> str:
+    """What an interval supports: the first of three words above zero, the second below, or else
+    the third."""
+    return words[0] if low > 0 else words[1] if high < 0 else words[2]
+
+
+def supported(
+    claim: Any, what: str, low: float, high: float, words: Sequence[str], span: str
+) -> None:
+    """Refuse a claim that an interval does not support.
+
+    Args:
+        claim: one of `words`.
+        what: the claim's name in the answer.
+        low, high: the interval's ends.
+        words: see `side_of_zero`.
+        span: the interval in words.
+
+    Raises:
+        Wrong: another word, or another one than `side_of_zero` gives.
+    """
+    claim, right = choice(claim, words, what), side_of_zero(low, high, words)
+    if claim == right:
+        return
+    if right == words[2]:
+        raise Wrong(f"you compare the means only. {span}: it contains zero, so it is {right}.")
+    raise Wrong(f"{span}: that supports {right!r}, and you claim {claim!r}.")
+
+
+def own_rows(
+    rows: Any, compared: str, source: str, needed: Sequence[str], same: Sequence[str], what: str
+) -> list[str]:
+    """The two compared names in a reader's own table of runs, whose rows are alike and sound.
+
+    Args:
+        rows: the table.
+        compared: the column of what is compared, "design" or "model".
+        source: the call that gives such a table.
+        needed: its columns.
+        same: those that must not differ, `what` in words.
+
+    Raises:
+        Wrong: no such table, not two names, rows that cannot be compared, or an MIoU that is not
+            that of the row's counts.
+    """
+    import pandas as pd
+
+    if not isinstance(rows, pd.DataFrame):
+        raise Wrong(f"'rows' is a {type(rows).__name__}; give the table of {source}.")
+    if missing := [name for name in needed if name not in rows]:
+        raise Wrong(f"the table lacks {', '.join(missing[:3])}: give what {source} gives.")
+    names = list(rows[compared].unique())
+    if len(names) != 2:
+        raise Wrong(f"there are {len(names)} {compared}s in the rows; compare two.")
+    if len(rows[list(same)].drop_duplicates()) != 1:
+        raise Wrong(f"the rows differ in more than the {compared}: {what}.")
+    for _, row in rows.iterrows():
+        counts = ConfusionMatrix(*(int(row[f"test_{name}"]) for name in ("tp", "fp", "fn", "tn")))
+        if not close(float(row.test_miou), counts.scores().miou, 1e-4):
+            name = f"{row[compared]}, seed {row.seed}"
+            raise Wrong(f"the MIoU of {name} is not that of its counts.")
+    return sorted(names)
 
 
 def form(given: Any, right: Any) -> str:
     """The two results in words: numbers as they are, arrays by their shape or distance."""
+    if isinstance(right, set):
+        return f"{sorted(given)}, and it should be {sorted(right)}"
     both = (given, right)
     a, b = (x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else x for x in both)
     try:

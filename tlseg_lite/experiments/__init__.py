@@ -1,5 +1,6 @@
 """Ablations (chapter 4) and the comparison of models (chapter 7): grids of runs, one CSV row each.
 
+`ablation` and `comparison` say what is run, `run` does it, `results` keeps it, `summary` reads it.
 May import everything but `exercises`, `widgets`, `pretraining` and `cli`.
 """
 
@@ -9,9 +10,9 @@ __getattr__, __dir__, __all__ = lazy(
     __name__,
     globals(),
     {
-        "ablation": "Design groups named_designs",
-        "models": "Contestant contestants",
-        "results": "Rows",
+        "models": "Design Model groups named_designs prompted_mask",
+        "results": "Rows add_masks read_masks",
         "splits": "Splits SyntheticSplits FoldSplits Holdout named_data",
+        "summary": "interval paired per_seed pooled_score verdict",
     },
 )

@@ -9,6 +9,8 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
+from tlseg_lite.data.base import Wrapped
+
 
 class Splits:
     """Training, validation and test images that depend on (seed, fold) only.
@@ -134,21 +136,18 @@ class Holdout(Splits):
         return digest(self.val, sorted(self.train.ids), sorted(self.test.ids))
 
 
-class InMemory(Dataset):
+class InMemory(Wrapped):
     """A dataset whose items are made once and kept."""
 
     def __init__(self, dataset: Dataset):
-        self.ids, self.source = list(dataset.ids), dataset.source
+        super().__init__(dataset)
         self.items = [dataset[i] for i in range(len(dataset))]
-
-    def __len__(self) -> int:
-        return len(self.items)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.items[index]
 
 
-def ids_in_words(ids: Sequence[str]) -> str:
+def describe_ids(ids: Sequence[str]) -> str:
     """All ids; of a long list the ends, the number and a hash."""
     if len(ids) <= 40:
         return " ".join(ids)

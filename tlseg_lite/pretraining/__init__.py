@@ -1,4 +1,4 @@
-"""How `sam_mini` was made (appendix A1): generated pictures, two objectives, a loop with a clock.
+"""How `sam_mini` was made (appendix A1): generated images, two objectives, a loop with a clock.
 
 May import `core`, `data` and `sam`.
 """
@@ -10,7 +10,11 @@ __getattr__, __dir__, __all__ = lazy(
     globals(),
     {
         "dead_leaves": "DeadLeaves Pictures",
-        "loop": "pretrain export",
+        "held_out": "normalise",
+        "loop": "export pretrain",
+        "muon": "orthogonalise",
         "plan": "Plan",
+        "prompts": "draw_prompts",
     },
+    modules={"objective": "objective"},
 )

@@ -1,13 +1,13 @@
-"""Dead leaves: pictures made of overlapping shapes, each with its exact regions.
+"""Dead leaves: images made of overlapping shapes, each with its exact regions.
 
-A leaf is a warped shape that hides what lies below it. Sizes follow a power law, so the pictures
+A leaf is a warped shape that hides what lies below it. Sizes follow a power law, so the images
 have the statistics of natural ones (Lee, Mumford and Huang 2001): objects at all scales, sharp
 occlusions, 1/f spectra. Leaves may carry parts, which gives the ambiguity (part or whole?) that
 is the reason for SAM's three masks. Light, shadows and a camera come on top. On request leaves
-have details too, such as a house has windows: spots that look different and are no regions.
+have details too, such as a house has windows: spots of other colours that are no regions.
 
 Everything is batched torch and runs where the bank of textures lies; a CPU core makes about a
-hundred 256-pixel pictures in a few seconds.
+hundred 256-pixel images in a few seconds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tlseg_lite.pretraining.textures import TILE, make_textures, spectral_noise
 
 
 class Pictures(NamedTuple):
-    """A batch of generated pictures.
+    """A batch of generated images.
 
     images: float32 (N, 3, S, S) in [0, 1].
     labels: uint8 (N, S, S), the visible region of each pixel; 0 is what lies behind all leaves.
@@ -38,13 +38,13 @@ class Pictures(NamedTuple):
 
 
 class DeadLeaves:
-    """A generator of dead-leaves pictures with a bank of textures that is made once.
+    """A generator of dead-leaves images with a bank of textures that is made once.
 
     Args:
-        size: side of the pictures in pixels, at most 256.
+        size: side of the images in pixels, at most 256.
         textures: how many textures the bank holds.
-        seed: of the bank; the pictures have their own generator.
-        device: where pictures are made.
+        seed: of the bank; the images have their own generator.
+        device: where images are made.
     """
 
     def __init__(
@@ -68,16 +68,15 @@ class DeadLeaves:
         details: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> Pictures:
-        """`n` new pictures.
+        """`n` new images.
 
         Args:
             n: how many.
             difficulty: 0 (saturated colours, few shadows, no parts) to 1 (low contrast, muted
                 natural colours or none, shadows across regions, nested parts, small objects).
-            details: share of the pictures, the first ones, whose leaves are shaded more strongly
-                and carry spots of other colours that belong to them: not labelled, to be looked
-                past.
-            generator: of the pictures; None: this object's own, which moves on.
+            details: share of the images, the first ones, whose leaves are shaded more strongly
+                and carry spots of other colours that belong to them: not labelled.
+            generator: of the images; None: this object's own, which moves on.
         """
         if n < 1:
             raise ValueError(f"n is {n}; expected at least one picture")
@@ -113,7 +112,7 @@ class DeadLeaves:
     def _regions(self, n: int, difficulty: float, rich: int) -> tuple[Tensor, Tensor, Tensor]:
         """Labels and their wholes, painted from the back to the front.
 
-        The first `rich` pictures have details, which have labels of their own. The last result
+        The first `rich` images have details, which have labels of their own. The last result
         holds, for each label, the one that it counts as.
         """
         size, pad = self.size, self.size // 2 + 2
@@ -198,31 +197,7 @@ class DeadLeaves:
         du, dv = (self._warp(n, w) * amount).unbind(1)
         u, v = u + du, v + dv
         v = v + (self._normal(n, 1, 1) * 0.35) * u * u
-        if family == "plane":
-            shape = v < self._normal(n, 1, 1) * 0.5
-        elif family == "ellipse":
-            shape = u * u + v * v < 1
-        elif family == "box":
-            shape = torch.maximum(u.abs(), v.abs()) < 0.85
-        elif family == "diamond":
-            shape = u.abs() + v.abs() < 1.1
-        elif family == "round":
-            u2, v2 = u * u, v * v
-            shape = u2 * u2 + v2 * v2 < 0.9
-        elif family == "ring":
-            r = u * u + v * v
-            shape = (r < 1) & (r > self._uniform(n, 1, 1, low=-1.0, high=0.6))
-        else:
-            sides = 3 + int(self._integer(4, 1))
-            turn = (torch.arange(sides, device=self.device) + self._uniform(n, sides, high=0.8)) * (
-                2 * math.pi / sides
-            )
-            far = torch.full_like(u, -9.0)
-            for t in turn.unbind(1):
-                far = torch.maximum(
-                    far, u * torch.cos(t)[:, None, None] + v * torch.sin(t)[:, None, None]
-                )
-            shape = far < 0.75
+        shape = self._inside(family, u, v)
         shape &= present[:, None, None]
         for i, (row, column) in enumerate(corners.tolist()):
             view = canvas[i, row : row + w, column : column + w]
@@ -231,6 +206,31 @@ class DeadLeaves:
             else:
                 view.masked_fill_(shape[i] & (view == inside[0]), k)
         return corners
+
+    def _inside(self, family: str, u: Tensor, v: Tensor) -> Tensor:
+        """Where a shape of this family lies, bool (N, w, w); u and v are 1 at its ends."""
+        n = len(u)
+        if family == "plane":
+            return v < self._normal(n, 1, 1) * 0.5
+        if family == "ellipse":
+            return u * u + v * v < 1
+        if family == "box":
+            return torch.maximum(u.abs(), v.abs()) < 0.85
+        if family == "diamond":
+            return u.abs() + v.abs() < 1.1
+        if family == "round":
+            u2, v2 = u * u, v * v
+            return u2 * u2 + v2 * v2 < 0.9
+        if family == "ring":
+            r = u * u + v * v
+            return (r < 1) & (r > self._uniform(n, 1, 1, low=-1.0, high=0.6))
+        sides = 3 + int(self._integer(4, 1))  # a polygon
+        corner = torch.arange(sides, device=self.device) + self._uniform(n, sides, high=0.8)
+        far = torch.full_like(u, -9.0)
+        for turn in (corner * (2 * math.pi / sides)).unbind(1):
+            cos, sin = torch.cos(turn)[:, None, None], torch.sin(turn)[:, None, None]
+            far = torch.maximum(far, u * cos + v * sin)
+        return far < 0.75
 
     def _warp(self, n: int, w: int) -> Tensor:
         """Smooth displacement fields (N, 2, w, w) whose wavelengths grow with the window."""
@@ -248,7 +248,7 @@ class DeadLeaves:
     # --- light and surface ----------------------------------------------------------------
 
     def _colours(self, n: int, k: int, difficulty: float) -> Tensor:
-        """Base colours (N, K, 3): natural (muted) or any, with a contrast of the picture's own."""
+        """Base colours (N, K, 3): natural (muted) or any, with a contrast of the image's own."""
         light = self._uniform(n, k, 1, low=0.05, high=0.95)
         warm = self._normal(n, k, 1) * torch.tensor([0.10, 0.01, -0.11], device=self.device)
         green = self._normal(n, k, 1) * torch.tensor([-0.04, 0.05, -0.03], device=self.device)
@@ -301,7 +301,7 @@ class DeadLeaves:
         return torch.stack(channels, 1)
 
     def _film(self, images: Tensor, difficulty: float) -> Tensor:
-        """Up to a fifth of the pictures in black and white, as many with pale colours."""
+        """Up to a fifth of the images in black and white, as many with pale colours."""
         n = len(images)
         kind, pale = self._uniform(n, 1, 1, 1), self._uniform(n, 1, 1, 1)
         colour = torch.where(kind < 0.4 * difficulty, pale, 1.0)
@@ -325,7 +325,7 @@ class DeadLeaves:
         taps = torch.exp(
             -(torch.arange(-2, 3, device=self.device) ** 2) / (2 * sigma[:, None] ** 2)
         )
-        taps = (taps / taps.sum(1, keepdim=True)).repeat_interleave(3, 0)  # one blur per picture
+        taps = (taps / taps.sum(1, keepdim=True)).repeat_interleave(3, 0)  # one blur per image
         flat = F.pad(images.reshape(1, n * 3, size, size), (2, 2, 2, 2), mode="replicate")
         flat = F.conv2d(flat, taps[:, None, :, None], groups=n * 3)
         flat = F.conv2d(flat, taps[:, None, None, :], groups=n * 3)

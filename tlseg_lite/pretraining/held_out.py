@@ -1,15 +1,15 @@
-"""The learning curve: what the model can do on pictures that training never sees."""
+"""The learning curve: what the model can do on images that training never sees."""
 
 from __future__ import annotations
 
 import csv
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from tlseg_lite.core.files import write_atomically
 from tlseg_lite.pretraining import objective
 from tlseg_lite.pretraining.dead_leaves import DeadLeaves
 from tlseg_lite.pretraining.prompts import draw_prompts
@@ -27,7 +27,7 @@ CURVE = (
 
 
 class HeldOut:
-    """The same pictures and prompts each time, from seeds that training never uses."""
+    """The same images and prompts each time, from seeds that training never uses."""
 
     def __init__(self, device: str, pictures: int, prompts: int = 8) -> None:
         self.device, self.pictures, self.prompts = device, pictures, prompts
@@ -38,16 +38,16 @@ class HeldOut:
         if not self.parts:
             leaves = DeadLeaves(seed=HELD_OUT, textures=96)
             for i, hard in enumerate((0.0, 0.5, 1.0)):
-                drawn = torch.Generator().manual_seed(HELD_OUT + i)
-                pictures = leaves.sample(self.pictures, difficulty=hard, generator=drawn)
-                asked = [
+                generator = torch.Generator().manual_seed(HELD_OUT + i)
+                pictures = leaves.sample(self.pictures, difficulty=hard, generator=generator)
+                prompts = [
                     draw_prompts(
-                        pictures.labels, pictures.whole, self.prompts, generator=drawn,
+                        pictures.labels, pictures.whole, self.prompts, generator=generator,
                         boxes=share, wholes=0.0, least=100, balance=1.0,
                     )
                     for share in (0.0, 1.0)
                 ]  # fmt: skip
-                self.parts.append((pictures.images, asked))
+                self.parts.append((pictures.images, prompts))
         found: dict[str, list[Tensor]] = {}
         for images, (clicks, boxes) in self.parts:
             x = normalise(images.to(self.device), sam)
@@ -62,9 +62,12 @@ class HeldOut:
                         out.masks.cpu(), images.shape[-1], mode="bilinear", align_corners=False
                     )
                     iou = objective.soft_iou(full, prompts.full.float())
-                    own = iou[:, 1:].gather(1, out.iou[:, 1:].cpu().argmax(1, keepdim=True))
-                    for key, value in (("best_of_3", iou[:, 1:].amax(1)), ("own_choice", own[:, 0]),
-                                       ("single", iou[:, 0])):  # fmt: skip
+                    expected = out.iou[:, 1:].cpu().argmax(1, keepdim=True)
+                    for key, value in (
+                        ("best_of_3", iou[:, 1:].amax(1)),
+                        ("own_choice", iou[:, 1:].gather(1, expected)[:, 0]),
+                        ("single", iou[:, 0]),
+                    ):
                         found.setdefault(f"{name}_{key}", []).append(value)
         return {key: float(torch.cat(values).mean()) for key, values in found.items()}
 
@@ -76,10 +79,13 @@ def normalise(images: Tensor, sam: Sam) -> Tensor:
 
 def write_curve(rows: list[dict[str, float]], path: Path) -> None:
     """The learning curve as CSV."""
-    part = path.with_suffix(".part")
-    with part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, CURVE)
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
-    os.replace(part, path)
+
+    def write(temporary: Path) -> None:
+        with temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, CURVE)
+            writer.writeheader()
+            for row in rows:
+                short = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
+                writer.writerow(short)
+
+    write_atomically(path, write)

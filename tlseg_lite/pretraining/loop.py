@@ -8,7 +8,6 @@ plans anew.
 from __future__ import annotations
 
 import math
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ import torch
 import torch.distributed
 from torch import Tensor
 
+from tlseg_lite.core.files import write_atomically
 from tlseg_lite.core.seeding import seeded
 from tlseg_lite.pretraining import objective
 from tlseg_lite.pretraining.dead_leaves import DeadLeaves, Pictures
@@ -29,11 +29,11 @@ from tlseg_lite.pretraining.prompts import correction, draw_prompts
 
 
 class PictureStream(torch.utils.data.IterableDataset):
-    """Endless batches of pictures; `level` (a shared number) is the hardest difficulty now."""
+    """Endless batches of images; `level` (a shared number) is the hardest difficulty now."""
 
     def __init__(self, plan: Plan, seen: int, level: Any, device: str = "cpu") -> None:
         self.plan, self.level, self.device = plan, level, device
-        self.seed = plan.seed * 10**9 + seen  # a resumed run sees new pictures
+        self.seed = plan.seed * 10**9 + seen  # a resumed run sees new images
 
     def __iter__(self) -> Iterator[Pictures]:
         worker = torch.utils.data.get_worker_info()
@@ -45,10 +45,7 @@ class PictureStream(torch.utils.data.IterableDataset):
         while True:
             hard = self.level.value * (0.3 + 0.7 * float(torch.rand(1, generator=generator)))
             yield leaves.sample(
-                self.plan.batch,
-                difficulty=hard,
-                details=self.plan.details,
-                generator=generator,
+                self.plan.batch, difficulty=hard, details=self.plan.details, generator=generator
             )
 
 
@@ -74,12 +71,12 @@ def pretrain(
         device: ``"cpu"``, ``"cuda"``, ...; None: a GPU where there is one.
         resume: go on from ``state.pt`` if it is there; else the folder must not hold one.
         start: weights to begin a new run with, such as the shipped ones; its dense phase is then
-            skipped (unless `plan` says otherwise).
+            skipped (unless `plan` sets another one).
         plan: the settings; None: the defaults, or `Plan.continued` with `start`.
         save_every, evaluate_every: in minutes.
-        workers: processes that make pictures, for each that trains; None: one beside a single
+        workers: processes that make images, for each that trains; None: one beside a single
             process on a CPU, else none (it makes its own).
-        processes: that train side by side on a CPU, one thread each, with ``plan.batch`` pictures
+        processes: that train side by side on a CPU, one thread each, with ``plan.batch`` images
             a step for each. Two of them use two cores better than one process with two threads.
         report: is called with a line now and then; None: silence.
 
@@ -132,21 +129,21 @@ def _train_beside(rank: int, world: int, settings: tuple, report: Any, meeting: 
 
 def _train(rank: int, world: int, settings: tuple, report: Any) -> None:
     out, plan, device, start, minutes, save_every, evaluate_every, workers = settings
-    say = report or (lambda line: None)
+    report = report or (lambda line: None)
     run = _Run(out, plan, device, start, world)
     if (out / "state.pt").exists():
         run.load()
-        say(f"resumed at {run.seconds / 60:.1f} minutes, {run.pictures} pictures")
+        report(f"resumed at {run.seconds / 60:.1f} minutes, {run.pictures} pictures")
     run.generator.manual_seed(run.generator.initial_seed() + 10**6 * rank)
     level = torch.multiprocessing.Value("d", plan.difficulty(run.seconds / 60 / minutes))
-    seen = run.pictures + (10**7 + 1) * rank  # other pictures and textures in each process
+    seen = run.pictures + (10**7 + 1) * rank  # other images and textures in each process
     stream = PictureStream(plan, seen, level, device)
     batches = iter(
         torch.utils.data.DataLoader(
             stream, batch_size=None, num_workers=workers, prefetch_factor=2 if workers else None
         )
     )
-    saved = evaluated = told = run.seconds
+    saved = evaluated = reported = run.seconds
     pictures = next(batches)  # the bank of textures is made before the clock runs
     last = time.monotonic()
     while run.seconds < 60 * minutes:
@@ -160,31 +157,26 @@ def _train(rank: int, world: int, settings: tuple, report: Any) -> None:
             evaluated = run.seconds
             if rank == 0:
                 run.note(t)
-                say(run.last_line())
-        if run.seconds - told >= 60:
-            told = run.seconds
+                report(run.last_line())
+        if run.seconds - reported >= 60:
+            reported = run.seconds
             recent = ", ".join(f"{k} {v:.3f}" for k, v in run.recent.items())
-            say(f"{run.seconds / 60:.1f} min, step {run.steps}: {recent}")
+            report(f"{run.seconds / 60:.1f} min, step {run.steps}: {recent}")
         if run.seconds - saved >= 60 * save_every:
             saved = run.seconds
             if rank == 0:
                 run.save()
     if rank == 0:
         run.note(1.0)
-        say(run.last_line())
+        report(run.last_line())
         run.save()
 
 
 class _Run:
-    """Model, running mean, optimiser and counters of one run, in one of `world` processes."""
+    """Model, running mean, optimizers and counters of one run, in one of `world` processes."""
 
     def __init__(
-        self,
-        out: Path,
-        plan: Plan,
-        device: str,
-        start: str | Path | None = None,
-        world: int = 1,
+        self, out: Path, plan: Plan, device: str, start: str | Path | None = None, world: int = 1
     ) -> None:
         from tlseg_lite.sam.variants import build_sam, load_strictly, read_checkpoint
 
@@ -299,7 +291,7 @@ class _Run:
         return total
 
     def _pad(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """A third of the pictures are not square: right or below there is SAM's padding."""
+        """A third of the images are not square: right or below there is SAM's padding."""
         labels = labels.clone()
         size = images.shape[-1]
         draw = torch.rand(len(images), 2, generator=self.generator).tolist()
@@ -323,7 +315,7 @@ class _Run:
         return state | dict(zip(names, self.mean, strict=True))
 
     def note(self, t: float) -> None:
-        """Measure the averaged weights on held-out pictures and add a row to the curve."""
+        """Measure the averaged weights on held-out images and add a row to the curve."""
         now = {k: v.clone() for k, v in self.sam.state_dict().items()}
         self.sam.load_state_dict(self.averaged())
         row = {
@@ -345,9 +337,7 @@ class _Run:
             "seconds": self.seconds, "steps": self.steps, "pictures": self.pictures,
             "curve": self.curve, "recent": self.recent,
         }  # fmt: skip
-        part = self.out / "state.part"
-        torch.save(state, part)
-        os.replace(part, self.out / "state.pt")
+        write_atomically(self.out / "state.pt", lambda temporary: torch.save(state, temporary))
         write_curve(self.curve, self.out / "curve.csv")
 
     def load(self) -> None:
@@ -384,7 +374,7 @@ def export(
         ValueError: a share outside of 0 to 1, or below 1 without `start`.
         CheckpointError: `start` does not fit.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     from tlseg_lite.sam.variants import load_sam
 
@@ -409,8 +399,6 @@ def export(
         weights = {k: before[k].lerp(v, share) for k, v in weights.items()}
         metadata["share"] = f"{share:g} of these weights, the rest are those that it began with"
     weights = {k: v.half().contiguous() for k, v in weights.items()}
-    part = target.with_suffix(".part")
-    save_file(weights, part, metadata)
-    part.chmod(0o644)
-    os.replace(part, target)
+    data = save(weights, metadata)
+    write_atomically(target, lambda temporary: temporary.write_bytes(data))
     return target

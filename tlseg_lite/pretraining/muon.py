@@ -39,7 +39,7 @@ class Muon(torch.optim.Optimizer):
         params: matrices. A matrix that stacks several (q, k and v) is treated in as many parts as
             its rows are a multiple of its columns, where they are.
         lr: the step's root mean square is 0.2 lr for a square matrix, as AdamW's is about.
-        momentum: of the gradient, in Nesterov's way.
+        momentum: of the gradient, after Nesterov.
         weight_decay: decoupled.
     """
 

@@ -1,88 +1,44 @@
-"""What `sam_mini` learns: first to tell regions apart, then to answer prompts.
+"""What `sam_mini` learns: first to separate regions, then to answer prompts.
 
-Both objectives use `segment_anything`'s own modules; `decode` is its mask decoder's forward for
-several pictures with several prompts each, so that one pass of the encoder serves many prompts.
+Both objectives use `segment_anything`'s own modules, through `tlseg_lite.sam.decoding`: one pass of
+the encoder serves many prompts of many images.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tlseg_lite.sam.decoding import Decoded, decode, embed_prompts, no_mask
+
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
+
+__all__ = [  # the decoder's pass is part of what chapters show of this module
+    "IGNORED",
+    "Decoded",
+    "aim",
+    "decode",
+    "dense_loss",
+    "embed_prompts",
+    "mask_losses",
+    "no_mask",
+    "prompt_loss",
+    "soft_iou",
+]
 
 IGNORED = 255
 """Label of padding: no region, no loss in the dense phase."""
 
 
-class Decoded(NamedTuple):
-    """What the decoder gives for N prompts on a grid of g x g tokens.
-
-    masks: logits (N, 4, 4g, 4g), the single mask first. iou: (N, 4), the expected IoU of each.
-    features: (N, C / 8, 4g, 4g), from which the masks are read.
-    """
-
-    masks: Tensor
-    iou: Tensor
-    features: Tensor
-
-
-def decode(sam: Sam, embeddings: Tensor, sparse: Tensor, dense: Tensor) -> Decoded:
-    """SAM's mask decoder on B pictures with P prompts each.
-
-    Args:
-        sam: gives the decoder and the positional encoding.
-        embeddings: (B, C, g, g), the encoder's output.
-        sparse: (B * P, n, C) embedded points and boxes; the prompts of a picture are neighbours.
-        dense: (B * P, C, g, g) embedded mask prompts, or (1, C, 1, 1).
-    """
-    head = sam.mask_decoder
-    n, per = len(sparse), len(sparse) // len(embeddings)
-    tokens = torch.cat([head.iou_token.weight, head.mask_tokens.weight])
-    tokens = torch.cat([tokens.expand(n, -1, -1), sparse], dim=1)  # N, 5 + n, C
-    kind = torch.bfloat16 if torch.is_autocast_enabled(embeddings.device.type) else torch.float32
-    source = (embeddings.to(kind).repeat_interleave(per, 0) + dense.to(kind)).contiguous()
-    position = sam.prompt_encoder.get_dense_pe().to(kind).expand(n, -1, -1, -1)
-    out, source = head.transformer(source, position, tokens.to(kind))
-    c, g = embeddings.shape[1], embeddings.shape[2]
-    features = head.output_upscaling(source.transpose(1, 2).reshape(n, c, g, g))
-    heads = [mlp(out[:, 1 + i]) for i, mlp in enumerate(head.output_hypernetworks_mlps)]
-    masks = (torch.stack(heads, 1) @ features.flatten(2)).unflatten(2, features.shape[2:])
-    return Decoded(masks.float(), head.iou_prediction_head(out[:, 0]).float(), features)
-
-
-def embed_prompts(sam: Sam, points: Tensor, kinds: Tensor) -> Tensor:
-    """SAM's sparse prompt embedding for a mixed batch of points and boxes.
-
-    Args:
-        points: (N, n, 2) as x, y in pixels of the model's input.
-        kinds: (N, n): 0 background, 1 object, 2 and 3 a box's corners, -1 none.
-
-    Returns:
-        (N, n, C).
-    """
-    encoder = sam.prompt_encoder
-    out = encoder.pe_layer.forward_with_coords(points + 0.5, encoder.input_image_size)
-    table = torch.cat(
-        [encoder.not_a_point_embed.weight, *[e.weight for e in encoder.point_embeddings]]
-    )
-    return out * (kinds >= 0)[..., None] + table[kinds + 1]
-
-
-def no_mask(sam: Sam) -> Tensor:
-    """The dense embedding that says: no mask prompt. (1, C, 1, 1)."""
-    return sam.prompt_encoder.no_mask_embed.weight[:, :, None, None]
-
-
 @torch.no_grad()
 def aim(sam: Sam, sharpness: float = 4.0) -> None:
-    """Let an untrained decoder's prompts look at their own place in the picture.
+    """Let an untrained decoder's prompts attend to their own place in the image.
 
-    Where tokens attend to the picture, queries and keys get the same projection, `sharpness`
+    Where tokens attend to the image, queries and keys get the same projection, `sharpness`
     times the usual size: then the positional encodings of a click and of its surroundings agree
     from the beginning, and the decoder need not find that out.
     """
@@ -99,7 +55,7 @@ def aim(sam: Sam, sharpness: float = 4.0) -> None:
 
 
 def dense_loss(features: Tensor, labels: Tensor, temperature: float = 0.1) -> tuple[Tensor, Tensor]:
-    """Each pixel is classified against the mean features of its own picture's regions.
+    """Each pixel is classified against the mean features of its own image's regions.
 
     Args:
         features: (B, C, h, w).
@@ -140,8 +96,8 @@ def mask_losses(masks: Tensor, target: Tensor, balanced: float = 0.0) -> Tensor:
     Args:
         masks: logits (N, M, h, w). target: (N, h, w) in 0..1.
         balanced: 0 to 1, how much of the focal part is replaced by a cross-entropy in which the
-            object and its surroundings weigh the same. A beginner needs that: with the focal
-            loss the empty mask is a trap, because dice has no gradient there.
+            object and its surroundings weigh the same. An untrained model needs that: with the
+            focal loss the empty mask is a trap, because dice has no gradient there.
 
     Returns:
         (N, M). The focal factor is |p - t|^2, which for 0/1 targets is the usual (1 - p_t)^2.
@@ -177,9 +133,9 @@ def prompt_loss(
 
     The single mask learns the mask that is meant. Of the three others only the best answers for
     each reading of the prompt (their mean counts `every` times, so that none dies: the larger,
-    the more alike the three become). The IoU head learns
-    each mask's IoU with the reading that it fits best, and which of the three is best (a softmax
-    at temperature 0.1 against that of the true IoUs); `quality` is its weight.
+    the more alike the three become). The IoU head learns each mask's IoU with the reading that it
+    fits best, and which of the three is best (a softmax at temperature 0.1 against that of the
+    true IoUs); `quality` is its weight.
     """
     meant, other = targets[:, 0], targets[:, 1]
     losses = mask_losses(decoded.masks, meant, balanced)

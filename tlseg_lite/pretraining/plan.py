@@ -10,8 +10,8 @@ from dataclasses import dataclass
 class Plan:
     """Settings of the pre-training.
 
-    batch: pictures a step.
-    prompts: of each picture.
+    batch: images a step.
+    prompts: of each image.
     rate: peak learning rate of AdamW.
     matrix_rate: of Muon, for the transformers' matrices.
     decay: weight decay of both.
@@ -19,17 +19,17 @@ class Plan:
     reading: share at which the decoder has learned to read prompts; until then the encoder rests.
     rehearsals: prompts to each batch, again and again, while the encoder rests.
     warmup: share of the time for the first rise of the rate.
-    harder: share of the time at which the pictures have become as hard as they get.
-    details: share of the pictures with details, as in `DeadLeaves.sample`.
+    harder: share of the time at which the images have become as hard as they get.
+    details: share of the images with details, as in `DeadLeaves.sample`.
     corrections: share of the later steps with a second round of prompts.
     balanced: share of the prompt phases in which the loss goes over from balanced to focal.
     quality: weight of the IoU head's loss beside the masks'.
     every: weight of the mean of the three masks' losses beside the best one's.
     average: decay of the running mean of the weights, which is what is exported.
     share: of a run's own weights in what is exported; the rest are those that it began with.
-    textures: in the bank of the pictures.
-    held_out: pictures of each of three difficulties for the curve.
-    seed: of weights and pictures.
+    textures: in the bank of the images.
+    held_out: images of each of three difficulties for the curve.
+    seed: of weights and images.
     """
 
     batch: int = 12
@@ -55,15 +55,15 @@ class Plan:
 
     @classmethod
     def continued(cls, seed: int = 100) -> Plan:
-        """For a run that begins with trained weights: prompts and hard pictures from the start.
+        """For a run that begins with trained weights: prompts and hard images from the start.
 
         A third of the usual rates: at the full ones the first minutes undo more than a run of an
-        hour or two wins back. A third of the pictures have details, and the three masks may differ
+        hour or two wins back. A third of the images have details, and the three masks may differ
         less, so that the model's own choice among them costs less. What comes out is half of what
         was learned: the mean of the weights before and after.
 
         Args:
-            seed: of the pictures; take one that the weights have not been trained with (the
+            seed: of the images; take one that the weights have not been trained with (the
                 shipped ones are from smaller seeds).
         """
         return cls(
@@ -86,6 +86,6 @@ class Plan:
         return rise * 0.5 * (1 + math.cos(math.pi * min(1.0, t)))
 
     def difficulty(self, t: float) -> float:
-        """The hardest pictures at share `t`: 0.2 in the dense phase, then rising to 1."""
+        """The hardest images at share `t`: 0.2 in the dense phase, then rising to 1."""
         rise = (t - self.dense) / max(1e-6, self.harder - self.dense)
         return 0.2 + 0.8 * min(1.0, max(0.0, rise))

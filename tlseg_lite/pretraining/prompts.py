@@ -1,4 +1,4 @@
-"""Clicks and boxes for generated pictures, and the masks that are meant by them."""
+"""Clicks and boxes for generated images, and the masks that are meant by them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Prompts(NamedTuple):
-    """N = B * P prompts, those of a picture side by side.
+    """N = B * P prompts, those of an image side by side.
 
     points (N, n, 2), kinds (N, n): as in `objective.embed_prompts`.
     targets: (N, 2, h, w) in 0..1, the share of each low-resolution cell that belongs to the mask:
@@ -36,11 +36,11 @@ def draw_prompts(
     cells: int = 64,
     balance: float = 0.7,
 ) -> Prompts:
-    """Random clicks (and boxes) for random regions of each picture.
+    """Random clicks (and boxes) for random regions of each image.
 
     Args:
         labels: uint8 (B, S, S). whole: (B, K), as in `Pictures`.
-        per: prompts a picture.
+        per: prompts an image.
         generator: a CPU generator.
         boxes: share of the prompts that are boxes instead of clicks.
         wholes: share of the prompts that mean the object of which the region is a part.

@@ -1,16 +1,23 @@
-"""Plain SAM, as it comes: points, boxes, automatic masks, and how well they fit a known mask.
+"""SAM without training: points, boxes, automatic masks, and their overlap with a known mask.
 
-Everything here works alike for every variant and for images of any size. The pictures and masks
+Everything here works alike for every variant and for images of any size. The images and masks
 are those of the datasets: float tensors in [0, 1], of 3 x H x W and 1 x H x W.
 """
 
 from __future__ import annotations
 
+import contextlib
+import warnings
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from tlseg_lite.core.checks import check_image
+from tlseg_lite.core.memory import NotEnoughMemory, is_out_of_memory
+from tlseg_lite.data.transforms import fitted_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +36,14 @@ AUTOMATIC = {
 """Settings of the automatic masks where a variant needs others than `segment_anything`'s: the
 miniature is less sure of itself, so SAM's thresholds would leave almost nothing."""
 
+POINTS_PER_BATCH = 64
+"""Points that `segment_anything` answers at once if nobody says otherwise."""
+
+PIXELS_PER_BATCH = 2**25
+"""Points x pixels of the image that `automatic` answers at once by default: 512 points on 256 x
+256, 32 on 1024 x 1024, 13 on 1600 x 1600. Three masks of float32 for each point are 0.4 GB, and
+the peak was twice that (measured with `sam_mini` on 1600 x 1600)."""
+
 
 class Segmentation(NamedTuple):
     """What SAM answers to one prompt.
@@ -43,11 +58,11 @@ class Segmentation(NamedTuple):
     logits: Tensor
 
 
-class Fit(NamedTuple):
+class Overlap(NamedTuple):
     """IoU in 0..1 of SAM's masks with a known one.
 
-    best: of the best mask. own: of the mask that the model itself rates highest. which: the
-    index of the best one. every: (M,), of all.
+    best: the oracle (best of 3): the highest, found with the known mask. own: of the mask with the
+    highest predicted IoU. which: the index of the best one. every: (M,), of all.
     """
 
     best: float
@@ -59,7 +74,8 @@ class Fit(NamedTuple):
 class ClickMap(NamedTuple):
     """The IoU as a function of where one clicks.
 
-    best, own: float32 (rows, columns), as in `Fit`. y, x: the clicks' pixels (rows,), (columns,).
+    best, own: float32 (rows, columns), as in `Overlap`.
+    y, x: the clicks' pixels (rows,), (columns,).
     inside: bool (rows, columns), whether the click lies on the mask.
     """
 
@@ -79,6 +95,7 @@ class Embedded:
 
     Raises:
         ValueError, TypeError: the image has another form, or values out of range.
+        NotEnoughMemory: the encoder does not fit; the text says what helps.
     """
 
     def __init__(self, sam: Sam, image: Tensor | np.ndarray) -> None:
@@ -86,9 +103,18 @@ class Embedded:
 
         pixels = as_pixels(image)
         self.size: tuple[int, int] = pixels.shape[:2]
-        self.predictor: SamPredictor = SamPredictor(sam)
-        with torch.no_grad():
+        self.predictor: SamPredictor = _narrow_too(SamPredictor(sam))
+        helps = 'try a smaller SAM, such as "vit_b", or load_sam(..., image_size=512)'
+        with torch.no_grad(), _memory_named(self.size, helps):
             self.predictor.set_image(pixels)
+
+
+def _narrow_too(predictor: SamPredictor) -> SamPredictor:
+    """The predictor, taking any size: at 2 x 1500 pixels SAM's own rule would leave no row."""
+    predictor.transform.get_preprocess_shape = lambda height, width, side: fitted_size(
+        (int(height), int(width)), side
+    )
+    return predictor
 
 
 def as_pixels(image: Tensor | np.ndarray) -> np.ndarray:
@@ -101,26 +127,37 @@ def as_pixels(image: Tensor | np.ndarray) -> np.ndarray:
         raise TypeError(
             f"image is a {type(image).__name__}; expected a torch tensor or a numpy array"
         )
-    values = image.detach().cpu().numpy() if isinstance(image, Tensor) else image
-    if values.dtype == np.uint8 and values.ndim == 3 and values.shape[2] == 3:
-        pixels = values
-    elif np.issubdtype(values.dtype, np.floating) and values.ndim == 3 and values.shape[0] == 3:
-        if not np.isfinite(values).all():
-            raise ValueError("image holds NaN or infinite values; clean it first")
-        if values.size and (values.min() < -1e-3 or values.max() > 1 + 1e-3):
-            raise ValueError(
-                f"image has values from {values.min():.3g} to {values.max():.3g}; "
-                "expected floats in [0, 1] (divide 8-bit values by 255)"
-            )
-        pixels = np.round(values.clip(0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
-    else:
+    if isinstance(image, Tensor):
+        image = (image.float() if image.dtype == torch.bfloat16 else image).detach().cpu().numpy()
+    size = " x ".join(map(str, image.shape))
+    if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
+        if 0 in image.shape:
+            raise ValueError(f"image is {size}; expected positive sides")
+        return np.ascontiguousarray(image)
+    if image.dtype.kind != "f" or image.ndim != 3 or image.shape[0] != 3 == image.shape[2]:
         raise ValueError(
-            f"image has shape {tuple(values.shape)} and type {values.dtype}; expected "
-            "3 x H x W floats in [0, 1] or H x W x 3 of uint8"
+            f"image is {size} of {image.dtype}; expected 3 x H x W floats in [0, 1] or "
+            "H x W x 3 of uint8"
         )
-    if 0 in pixels.shape:
-        raise ValueError(f"image has shape {tuple(values.shape)}; it has no pixels")
+    check_image(torch.tensor(np.ascontiguousarray(image)), "image")
+    pixels = np.round(image.clip(0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
     return np.ascontiguousarray(pixels)
+
+
+@contextlib.contextmanager
+def _memory_named(size: tuple[int, int], remedies: str) -> Iterator[None]:
+    """Where memory runs out inside, `NotEnoughMemory` with the image's size and what helps."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        height, width = size
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise NotEnoughMemory(
+            f"out of memory on an image of {height} x {width} pixels (height x width); {remedies} "
+            f"({reason})"
+        ) from error
 
 
 def segment(
@@ -144,14 +181,17 @@ def segment(
         multimask: three masks (a prompt may mean a part or the whole) instead of one.
 
     Raises:
-        ValueError: no prompt, a point or box outside the image, labels that do not fit.
+        ValueError: no prompt, a point or box outside the image or not finite, labels that do not
+            fit, an image of another form or range.
+        NotEnoughMemory: the masks do not fit; the text says what helps.
     """
     embedded = image if isinstance(image, Embedded) else Embedded(sam, image)
     coords, kinds = _points(points, labels, embedded.size)
     corners = _box(box, embedded.size)
     if coords is None and corners is None:
         raise ValueError("no prompt: give points=[(x, y), ...], a box=(x0, y0, x1, y1), or both")
-    with torch.no_grad():
+    helps = "try a smaller image, or a part of it"
+    with torch.no_grad(), _memory_named(embedded.size, helps):
         masks, scores, logits = embedded.predictor.predict(
             point_coords=coords, point_labels=kinds, box=corners, multimask_output=multimask
         )
@@ -165,17 +205,69 @@ def automatic(sam: Sam, image: Tensor | np.ndarray, **settings: Any) -> list[dic
         sam: from `load_sam`.
         image: 3 x H x W float in [0, 1] or H x W x 3 uint8.
         settings: of `segment_anything.SamAutomaticMaskGenerator`; `AUTOMATIC` has what is
-            different for a variant.
+            different for a variant. Unless it is given, `points_per_batch` follows the image's
+            area (`PIXELS_PER_BATCH`).
 
     Returns:
         its records: ``"segmentation"`` (bool H x W array), ``"area"``, ``"bbox"`` (x, y, w, h),
         ``"predicted_iou"``, ``"stability_score"``, ``"point_coords"``, ``"crop_box"``.
+
+    Raises:
+        ValueError: an image or a setting that cannot be used.
+        ModuleNotFoundError: `min_mask_region_area` needs OpenCV, ``output_mode="coco_rle"``
+            pycocotools; the text says what to install.
+        NotEnoughMemory: the text says what helps.
     """
     from segment_anything import SamAutomaticMaskGenerator
 
+    pixels = as_pixels(image)
+    height, width = pixels.shape[:2]
     chosen = AUTOMATIC.get(getattr(sam, "variant", ""), {}) | settings
-    generator = SamAutomaticMaskGenerator(sam, **chosen)
-    return sorted(generator.generate(as_pixels(image)), key=lambda r: -r["area"])
+    if "points_per_batch" not in settings:
+        usual = chosen.get("points_per_batch", POINTS_PER_BATCH)
+        chosen["points_per_batch"] = max(1, min(usual, PIXELS_PER_BATCH // (height * width)))
+    points = chosen["points_per_batch"]
+    if isinstance(points, bool) or not isinstance(points, int) or points < 1:
+        raise ValueError(f"points_per_batch is {points!r}; expected a positive whole number")
+    _check_optional_packages(chosen)
+    try:
+        generator = SamAutomaticMaskGenerator(sam, **chosen)
+    except AssertionError as error:
+        raise ValueError(f"automatic cannot use these settings: {error}") from error
+    _narrow_too(generator.predictor)
+    helps = (
+        f"try points_per_batch={points // 2} (now {points}), a smaller image or parts of it"
+        if points > 1
+        else "try a smaller image or parts of it"
+    ) + ', and output_mode="uncompressed_rle" where the masks are many'
+    with _memory_named((height, width), helps):
+        records = generator.generate(pixels)
+    return sorted(records, key=lambda r: -r["area"])
+
+
+def _check_optional_packages(settings: dict[str, Any]) -> None:
+    """ModuleNotFoundError that names what to install for `settings`, if it is not there."""
+    needs = (
+        (
+            settings.get("min_mask_region_area", 0) > 0,
+            "min_mask_region_area",
+            "cv2",
+            "opencv-python-headless",
+        ),
+        (
+            settings.get("output_mode") == "coco_rle",
+            'output_mode="coco_rle"',
+            "pycocotools",
+            "pycocotools",
+        ),
+    )
+    for wanted, setting, module, package in needs:
+        if wanted and find_spec(module) is None:
+            raise ModuleNotFoundError(
+                f"{setting} needs the package {package}, which is not installed: "
+                f"pip install {package}",
+                name=module,
+            )
 
 
 def iou(masks: Tensor | np.ndarray, target: Tensor | np.ndarray) -> Tensor:
@@ -194,11 +286,25 @@ def iou(masks: Tensor | np.ndarray, target: Tensor | np.ndarray) -> Tensor:
     return torch.where(either > 0, both / either.clamp_min(1), 1.0)
 
 
-def fit(answer: Segmentation, target: Tensor | np.ndarray) -> Fit:
-    """How well an answer of SAM fits a known mask (H, W) or (1, H, W)."""
+def overlap(answer: Segmentation, target: Tensor | np.ndarray) -> Overlap:
+    """The IoU of an answer of SAM with a known mask (H, W) or (1, H, W)."""
     every = iou(answer.masks, target)
     which = int(every.argmax())
-    return Fit(float(every[which]), float(every[int(answer.scores.argmax())]), which, every)
+    return Overlap(float(every[which]), float(every[int(answer.scores.argmax())]), which, every)
+
+
+def fit(answer: Segmentation, target: Tensor | np.ndarray) -> Overlap:
+    """The old name of `overlap`: nothing is trained here."""
+    warnings.warn(
+        "zero_shot.fit is now zero_shot.overlap; the old name goes with version 0.3",
+        FutureWarning,
+        stacklevel=2,
+    )
+    return overlap(answer, target)
+
+
+Fit = Overlap
+"""The old name of `Overlap`."""
 
 
 def best_automatic(
@@ -207,9 +313,22 @@ def best_automatic(
     """The automatic mask that fits best: its IoU and its record; 0.0 and None if there is none."""
     if not records:
         return 0.0, None
-    every = [float(iou(r["segmentation"], target)) for r in records]
+    every = [float(iou(_mask_of(r["segmentation"]), target)) for r in records]
     best = int(np.argmax(every))
     return every[best], records[best]
+
+
+def _mask_of(segmentation: np.ndarray | dict[str, Any]) -> np.ndarray:
+    """The bool mask of a record, whatever its ``output_mode``."""
+    if not isinstance(segmentation, dict):
+        return segmentation
+    if isinstance(segmentation["counts"], list):
+        from segment_anything.utils.amg import rle_to_mask
+
+        return rle_to_mask(segmentation)
+    from pycocotools.mask import decode
+
+    return decode(segmentation).astype(bool)
 
 
 def click_map(
@@ -320,13 +439,13 @@ def _points(points: Any, labels: Any, size: tuple[int, int]) -> tuple[Any, Any]:
         if labels is not None:
             raise ValueError("labels without points; give points=[(x, y), ...] too")
         return None, None
-    coords = np.asarray(points, dtype=np.float32)
+    coords = _numbers(points, "points", "(N, 2) with N of 1 or more: x, y of each")
     if coords.shape == (2,):
         coords = coords[None]
     if coords.ndim != 2 or coords.shape[1] != 2 or len(coords) == 0:
         raise ValueError(f"points have shape {coords.shape}; expected (N, 2) with N of 1 or more")
     height, width = size
-    outside = ~((coords >= 0) & (coords <= [width - 1, height - 1])).all(1)  # NaN counts as outside
+    outside = ~((coords >= 0) & (coords <= [width - 1, height - 1])).all(1)
     if outside.any():
         x, y = coords[outside][0]
         raise ValueError(
@@ -346,7 +465,7 @@ def _points(points: Any, labels: Any, size: tuple[int, int]) -> tuple[Any, Any]:
 def _box(box: Any, size: tuple[int, int]) -> np.ndarray | None:
     if box is None:
         return None
-    corners = np.asarray(box, dtype=np.float32)
+    corners = _numbers(box, "box", "(4,): left, top, right, bottom")
     if corners.shape != (4,):
         raise ValueError(f"box has shape {corners.shape}; expected (4,): left, top, right, bottom")
     height, width = size
@@ -354,6 +473,20 @@ def _box(box: Any, size: tuple[int, int]) -> np.ndarray | None:
     if not (0 <= left < right <= width and 0 <= top < bottom <= height):
         raise ValueError(
             f"box {tuple(float(v) for v in corners)} does not fit; expected 0 <= left < right <= "
-            f"{width} and 0 <= top < bottom <= {height}, in pixels"
+            f"{width} and 0 <= top < bottom <= {height}, in pixels. The order is left (x), top "
+            "(y), right, bottom, and not width and height"
         )
     return corners
+
+
+def _numbers(value: Any, what: str, expected: str) -> np.ndarray:
+    """`value` as finite float32."""
+    if isinstance(value, Tensor):
+        value = value.detach().float().cpu()
+    try:
+        numbers = np.asarray(value, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise ValueError(f"{what}: {value!r} are no numbers in rows; expected {expected}") from None
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"{what}: {value!r} are not finite (NaN or infinite); expected {expected}")
+    return numbers

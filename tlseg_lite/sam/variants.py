@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import re
+import tarfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,8 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from tlseg_lite.core.errors import CheckpointError
+from tlseg_lite.core.errors import CheckpointError, listing
+from tlseg_lite.core.memory import is_out_of_memory
 from tlseg_lite.core.seeding import seeded
 
 if TYPE_CHECKING:
@@ -202,55 +205,131 @@ def _default_weights(name: str) -> Path | None:
 def read_checkpoint(path: str | Path) -> dict[str, torch.Tensor]:
     """The state dict in a ``.pth`` (read with ``weights_only=True``) or ``.safetensors`` file.
 
+    A training script's ``{"model": state dict, "epoch": ...}`` gives its state dict where it has
+    only one; the name parts ``module`` and ``_orig_mod``, which data-parallel and compiled models
+    add, are taken out.
+
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: truncated, not a state dict, or a pickle that holds more than tensors.
+        CheckpointError: truncated, no state dict, several of them, or a pickle that holds more
+            than tensors and plain values; nothing of such a pickle is run.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no weights file at {path}")
-    if path.stat().st_size == 0:
-        raise CheckpointError(f"{path} is empty; delete it and fetch it again")
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
+        found = _load(path)
+    except CheckpointError:
+        raise
+    except Exception as error:  # zip, pickle, safetensors and EOF errors differ by torch version
+        raise CheckpointError(_unreadable_message(path, error)) from error
+    state = _only_state_dict(path, found)
+    plain: dict[str, torch.Tensor] = {}
+    for key, value in state.items():
+        name = ".".join(part for part in key.split(".") if part not in _WRAPPER_PARTS)
+        if name in plain:
+            raise CheckpointError(
+                f"{path} has {name!r} more than once, with and without 'module.' or '_orig_mod.' "
+                "in the name. Save the names of one model only"
+            )
+        if not _is_plain(value):
+            raise CheckpointError(
+                f"{path}: {key!r} is a tensor of {value.dtype}, {value.layout}, on {value.device}; "
+                "expected plain floating-point values"
+            )
+        plain[name] = value
+    return plain
 
-            state = load_file(path)
-        else:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # on old pickle protocols: an error follows anyway
-                state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(_unpickling_message(path, error)) from error
-    except Exception as error:  # zip, safetensors and EOF errors differ by torch version
+
+_WRAPPER_PARTS = ("module", "_orig_mod")
+"""What `DataParallel` and `torch.compile` put into the names of weights; no SAM has such parts."""
+
+
+def _load(path: Path) -> object:
+    """What the file holds, read without running any of it."""
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    if tarfile.is_tarfile(path):  # PyTorch before 2.6 runs code from these in spite of weights_only
         raise CheckpointError(
-            f"{path} cannot be read as a checkpoint; it is truncated or another kind of file "
-            f"({type(error).__name__}: {_first_line(error)}). Delete it and fetch it again"
-        ) from error
-    if not isinstance(state, dict) or not state:
-        raise CheckpointError(f"{path} holds a {type(state).__name__}, expected a state dict")
-    odd = [key for key, value in state.items() if not isinstance(value, torch.Tensor)]
-    if odd:
-        raise CheckpointError(
-            f"{path} is not a plain state dict: {odd[0]!r} is a {type(state[odd[0]]).__name__}, "
-            "expected tensors by name"
+            f"{path} is a tar file, as PyTorch wrote them before version 0.4; they could run code "
+            f"when loaded, so it was not loaded. {_SAFE}"
         )
-    return state
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on old pickle protocols: an error follows anyway
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _unpickling_message(path: Path, error: Exception) -> str:
+_SAFE = "Expected a state dict of tensors; use a checkpoint from its publisher"
+
+
+def _unreadable_message(path: Path, error: Exception) -> str:
     text = str(error)
-    if "GLOBAL" in text or ("weights_only" in text.lower() and "Unsupported" in text):
+    why = f"{type(error).__name__}: {(text.splitlines() or [''])[0][:200]}"
+    if isinstance(error, pickle.UnpicklingError) and (
+        "GLOBAL" in text or ("weights_only" in text.lower() and "Unsupported" in text)
+    ):
         return (
-            f"{path} holds Python objects besides tensors and could run code when loaded, "
-            "so it was not loaded. Expected a state dict of tensors; use a checkpoint from its "
-            "publisher"
+            f"{path} holds Python objects besides tensors and could run code when loaded, so it "
+            f"was not loaded. {_SAFE}"
         )
-    return f"{path} is not a checkpoint or is damaged; delete it and fetch it again"
+    if isinstance(error, OSError) or is_out_of_memory(error):
+        return (
+            f"{path} cannot be read ({why}). The file may be good: look at its permissions, the "
+            "disk and the free memory"
+        )
+    return (
+        f"{path} cannot be read as a checkpoint: it is truncated, damaged or another kind of file "
+        f"({why}). Compare its size and sha256 with the publisher's; if they differ, fetch it again"
+    )
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0][:200]
+def _only_state_dict(path: Path, found: object) -> dict[str, torch.Tensor]:
+    """`found` if it is a state dict, else the only one inside it."""
+    choices = _state_dicts(found)
+    if len(choices) == 1:
+        return next(iter(choices.values()))
+    if choices:
+        raise CheckpointError(
+            f"{path} holds several state dicts: {listing(choices)}. Save the one that is meant: "
+            f"torch.save(torch.load({path.name!r}, weights_only=True){min(choices)}, 'plain.pth')"
+        )
+    if not isinstance(found, dict) or not found:
+        raise CheckpointError(f"{path} holds a {type(found).__name__}, expected a state dict")
+    odd = next((k for k, v in found.items() if not isinstance(v, torch.Tensor)), next(iter(found)))
+    raise CheckpointError(
+        f"{path} is not a plain state dict: {odd!r} is a {type(found[odd]).__name__}, expected "
+        "tensors by name"
+    )
+
+
+def _state_dicts(found: object, where: str = "") -> dict[str, dict[str, torch.Tensor]]:
+    """The state dicts in `found`, at most two levels down, by where they are (``['model']``)."""
+    if _is_state_dict(found):
+        return {where: found}
+    if not isinstance(found, dict) or where.count("[") >= 2:
+        return {}
+    inside = [_state_dicts(value, f"{where}[{key!r}]") for key, value in found.items()]
+    return {place: state for several in inside for place, state in several.items()}
+
+
+def _is_state_dict(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in value.items())
+    )
+
+
+def _is_plain(value: torch.Tensor) -> bool:
+    """Whether `value` has floating-point numbers of its own, none of them standing for several."""
+    return (
+        value.is_floating_point()
+        and value.layout == torch.strided
+        and not value.is_meta
+        and value.untyped_storage().nbytes() >= value.numel() * value.element_size()
+    )
 
 
 def load_strictly(sam: Sam, state: dict[str, torch.Tensor], source: str | Path) -> None:
@@ -271,10 +350,11 @@ def load_strictly(sam: Sam, state: dict[str, torch.Tensor], source: str | Path) 
         raise CheckpointError(
             _mismatch_message(sam.variant, source, state, missing, unexpected, wrong)
         )
-    bad = sorted(k for k, v in resized.items() if not torch.isfinite(v).all())
+    bad = sorted(k for k, v in resized.items() if not torch.isfinite(v.float()).all())
     if bad:
         raise CheckpointError(
-            f"{source}: {bad[0]} holds NaN or infinite values; the file is damaged"
+            f"{source}: {bad[0]} has values that are not finite (NaN or infinite); its training "
+            "diverged or the file is damaged. Take an earlier checkpoint"
         )
     sam.load_state_dict(resized, strict=True)
 
@@ -316,6 +396,13 @@ def _mismatch_message(name, source, state, missing, unexpected, wrong) -> str:
         for what, keys in (("missing", missing), ("unexpected", unexpected), ("wrong shape", wrong))
         if keys
     ]
-    return (
+    text = (
         f"{source} does not fit {name}: keys {'; '.join(parts)}. Expected all of {name}'s weights"
     )
+    found = re.match(r"(.+?)(image_encoder|prompt_encoder|mask_decoder)\.", next(iter(state), ""))
+    if found and all(key.startswith(found[1]) for key in state):
+        text += (
+            f". All names begin with {found[1]!r}; remove it: "
+            f"{{k.removeprefix({found[1]!r}): v for k, v in state.items()}}"
+        )
+    return text

@@ -15,4 +15,5 @@ __getattr__, __dir__, __all__ = lazy(
         "separability": "separation",
         "synthetic": "Scene SyntheticLandslides make_scene",
     },
+    modules={name: name for name in ("rendering", "separability", "terrain")},
 )

@@ -15,7 +15,7 @@ from tlseg_lite.scenes.synthetic import STYLES, Scene, SyntheticLandslides
 
 BIJIE = "Bijie-landslide-dataset"
 FEW = 64  # fewer scenes are written before a second process has started
-NOTE = "synthetic.json"  # says that these are no real images, and how to make them again
+NOTE = "synthetic.json"  # states that these are no real images, and how to make them again
 
 
 def synthesize(
@@ -33,7 +33,7 @@ def synthesize(
     without a landslide, ``non-landslide/{image,dem}``: 8-bit RGB, masks of 0 and 255, 16-bit
     heights in decimetres. "landslide4sense": ``TrainData/img/image_N.h5`` (``img``, float64,
     128 x 128 x 14, raw value / divisor) and ``TrainData/mask/mask_N.h5`` (``mask``, uint8, 0/1).
-    A scene's number is its index + 1. ``synthetic.json`` says how they were made.
+    A scene's number is its index + 1. ``synthetic.json`` states how they were made.
 
     Args:
         out: a new or empty folder.
@@ -66,38 +66,23 @@ def synthesize(
         raise FileExistsError(f"{out} is a file; give a new or empty folder")
     if out.is_dir() and any(out.iterdir()):
         raise FileExistsError(f"{out} is not empty; give a new or empty folder, or empty this one")
-    for folder in _folders(out, style):
+    landslide4sense = [out / "TrainData" / name for name in ("img", "mask")]
+    bijie = [out / BIJIE / "landslide" / name for name in ("image", "mask", "dem")]
+    for folder in landslide4sense if style == "landslide4sense" else bijie:
         folder.mkdir(parents=True, exist_ok=True)
     jobs = [(out, style, n, size, seed, i) for i in range(n)]
-    look = {"total": n, "show": progress, "desc": f"writing {style} scenes", "unit": "scene"}
+    shown = {"total": n, "show": progress, "desc": f"writing {style} scenes", "unit": "scene"}
     if workers == 1 or n < FEW:
-        for job in bar(jobs, **look):
+        for job in bar(jobs, **shown):
             _write(job)
     else:
         # spawn: a process with threads must not be forked
         with ProcessPoolExecutor(workers, get_context("spawn"), _one_thread) as pool:
-            for _ in bar(pool.map(_write, jobs, chunksize=8), **look):
+            for _ in bar(pool.map(_write, jobs, chunksize=8), **shown):
                 pass
-    if style == "bijie":
-        _drop_empty(out / BIJIE / "non-landslide")
     note = {"what": "synthetic scenes, not real images", "style": style, "n": n, "seed": seed}
     (out / NOTE).write_text(json.dumps({**note, "size": size}, indent=2) + "\n")
     return out
-
-
-def _folders(out: Path, style: str) -> list[Path]:
-    if style == "landslide4sense":
-        return [out / "TrainData" / "img", out / "TrainData" / "mask"]
-    slides = [out / BIJIE / "landslide" / name for name in ("image", "mask", "dem")]
-    return slides + [out / BIJIE / "non-landslide" / name for name in ("image", "dem")]
-
-
-def _drop_empty(folder: Path) -> None:
-    """Remove the folders for scenes without a landslide if every scene has one."""
-    if not any((folder / "image").iterdir()):
-        for name in ("image", "dem"):
-            (folder / name).rmdir()
-        folder.rmdir()
 
 
 def _one_thread() -> None:
@@ -126,8 +111,10 @@ def _write_bijie(root: Path, number: int, dataset: SyntheticLandslides, scene: S
     height = Image.fromarray(scene.height.astype(np.float32))
     height = np.asarray(height.resize((w, h), Image.Resampling.BILINEAR))
     decimetres = np.clip(10 * (height - height.min() + 800), 0, 65535).astype(np.uint16)
-    name = f"df{number:03d}.png"
     part = root / ("landslide" if mask.any() else "non-landslide")
+    for name in ("image", "dem"):
+        (part / name).mkdir(parents=True, exist_ok=True)
+    name = f"df{number:03d}.png"
     Image.fromarray(image).save(part / "image" / name)
     Image.fromarray(decimetres).save(part / "dem" / name)
     if mask.any():

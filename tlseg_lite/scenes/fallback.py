@@ -14,7 +14,7 @@ def course_samples(name: str, n: int = 20) -> Dataset:
     """`n` images for a chapter: real samples where they can be had, else synthetic landslides.
 
     There are 20 real samples of each data set, so a larger `n` gives 20 of them. ``.source``
-    says which the images are, and for synthetic ones why.
+    names which they are, and for synthetic ones why.
 
     Args:
         name: ``"bijie"`` or ``"landslide4sense"``.

@@ -82,13 +82,13 @@ def plant(rng: np.random.Generator, ground: Ground, biome: Biome) -> None:
     ground.colour[:] = ground.palette["grass"][:, None, None] * texture
     ground.paint(shrubby, "shrub", 1 + 0.16 * fine)
     patchy = smoothstep(-broad + 0.8 * medium - 0.4 * wet, 0.7, 1.6)
-    ground.paint((0.5 if gsd < 3 else 0.25) * patchy, "straw", texture)
-    ground.standing += np.clip(0.35 * shrubby * (0.7 + fine), 0, None) * (gsd < 3)
+    ground.paint((0.5 if ground.fine else 0.25) * patchy, "straw", texture)
+    ground.standing += np.clip(0.35 * shrubby * (0.7 + fine), 0, None) * ground.fine
 
     # bare rock on the steepest ground, in bands
     rock = smoothstep(0.9 * medium + 0.5 * steep + 0.3 * broad + biome.rock, 0.5, 1.3)
     ground.paint(0.9 * rock, "rock", 1 + 0.14 * fine + 0.08 * medium)
-    ground.height += rock * medium * np.float32(0.8 if gsd < 3 else 2.0)
+    ground.height += rock * medium * np.float32(0.8 if ground.fine else 2.0)
 
     # terraced fields on gentle ground
     flat = biome.fields - 0.8 * steep + 0.7 * broad
@@ -99,11 +99,11 @@ def plant(rng: np.random.Generator, ground: Ground, biome: Biome) -> None:
     # forest where neither fields nor rock are
     free = 1 - np.maximum(ground.layers.get("fields", np.float32(0)), rock)
     wooded = biome.forest + 0.8 * broad + 0.4 * wet + 0.2 * steep
-    if gsd < 3:
+    if ground.fine:
         share = smoothstep(wooded + 0.45 * medium, 0.15, 0.6) * free
     else:
         share = smoothstep(wooded + 0.3 * medium, -0.2, 0.9) * free
-    if gsd < 3:
+    if ground.fine:
         tops = canopy(rng, shape, biome.crown / gsd)
         opening = smoothstep(tops + 0.10 * fine, 0.25 + 0.5 * biome.gaps, 0.05 + 0.5 * biome.gaps)
         share *= 1 - opening * smoothstep(biome.gaps + 0.2 * medium, 0.1, 0.6)
@@ -127,7 +127,7 @@ def _terraces(
 ) -> None:
     """Fields in steps along the contours, each parcel with its own crop, some of them bare."""
     shape, gsd = ground.shape, ground.gsd
-    width = rng.uniform(5, 16) if gsd < 3 else rng.uniform(35, 110)
+    width = rng.uniform(5, 16) if ground.fine else rng.uniform(35, 110)
     slope = np.tan(np.radians(np.clip(np.median(ground.slope), 4, 35)))
     warp = 0.25 * smooth_noise(rng, shape, max(8, 4 * width / gsd))
     step = max(1, int(2.5 * width / gsd))  # farmers even out what is smaller than a field
@@ -146,16 +146,16 @@ def _terraces(
     tone = np.exp(rng.normal(0, 0.13, 64)).astype(np.float32)
     table = np.stack([ground.palette[crops[c]] for c in chosen], 1) * tone  # (channels, 64)
     inside = level - step
-    wall = smoothstep(np.minimum(inside, 1 - inside), 0.10, 0.02) if gsd < 3 else 0.0
+    wall = smoothstep(np.minimum(inside, 1 - inside), 0.10, 0.02) if ground.fine else 0.0
     rows = 1 + 0.06 * fine
-    if gsd < 3:
+    if ground.fine:
         furrow = np.sin(along * np.float32(rng.uniform(40, 90)))
         rows = rows + 0.05 * furrow * (tone[parcel] > 1)
     rows = rows - 0.35 * wall
     for channel, tones in zip(ground.colour, table.astype(np.float32), strict=True):
         channel += alpha * (tones[parcel] * rows - channel)
     ground.standing *= 1 - alpha
-    if gsd < 3:
+    if ground.fine:
         ground.standing += alpha * wall * np.float32(0.8)
     soil = (chosen == 3)[parcel]
     ground.bare = np.maximum(ground.bare, alpha * soil)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from tlseg_lite.scenes import landslides as slides
 from tlseg_lite.scenes.ground import Ground
+from tlseg_lite.scenes.landslides import Slide, body
 from tlseg_lite.scenes.terrain import noise, resize, smooth_noise, smoothstep
 
 
@@ -63,7 +63,7 @@ def _around_slides(
 def road(rng: np.random.Generator, ground: Ground) -> None:
     """A track, a road or a highway, sometimes with a bare cutting on its uphill side."""
     gsd = ground.gsd
-    kind = rng.choice(3, p=[0.5, 0.35, 0.15])
+    kind = rng.choice(3, p=[0.5, 0.35, 0.15])  # track, road, highway
     metres = (rng.uniform(2, 5), rng.uniform(5, 9), rng.uniform(11, 20))[kind]
     half = 0.5 * metres / gsd
     follow, winding = (rng.choice([0.0, 0.3, 0.7]), 0.0, 0.0)[kind], (0.14, 0.09, 0.03)[kind]
@@ -79,26 +79,24 @@ def road(rng: np.random.Generator, ground: Ground) -> None:
         cut = smoothstep(side * distance / (width + 1e-3), 1.05, 0.9) * (side * distance > -half)
         cut = free * cut * smoothstep(width, half + 0.6, half + 1.6)
         ground.paint(0.9 * cut, "soil" if rng.random() < 0.6 else "soil2", 1 + 0.12 * rough)
-        ground.standing *= 1 - cut
-        ground.bare = np.maximum(ground.bare, cut)
-    edge = 0.6 if gsd < 3 else 0.8
-    body = free * smoothstep(near, half + edge, max(half - edge, 0.0)) * min(1.0, 2.2 * half)
-    surface = ("soil2", "concrete", "asphalt")[kind]
+        ground.strip(cut)
+    edge = 0.6 if ground.fine else 0.8
+    surface = free * smoothstep(near, half + edge, max(half - edge, 0.0)) * min(1.0, 2.2 * half)
+    material = ("soil2", "concrete", "asphalt")[kind]
     if kind == 0 and rng.random() < 0.5:
-        surface = "soil_pale"
-    ground.paint(body, surface, (1 + 0.05 * rough) * np.float32(rng.uniform(0.85, 1.15)))
-    if kind == 2 and gsd < 3:
+        material = "soil_pale"
+    ground.paint(surface, material, (1 + 0.05 * rough) * np.float32(rng.uniform(0.85, 1.15)))
+    if kind == 2 and ground.fine:
         for offset in (-0.55, 0.0, 0.55):
             dashed = (np.sin(along * np.float32(0.9 / gsd)) > -0.2) if offset == 0 else 1.0
             mark = free * smoothstep(np.abs(distance - offset * 1.4 * half), 0.9, 0.2) * dashed
             ground.paint(0.45 * mark, "concrete")
-    if gsd < 3:
+    if ground.fine:
         clear = free * smoothstep(near, half + 2, half + 0.5)
         ground.standing *= 1 - clear
         shoulder = free * smoothstep(np.abs(near - half - 1), 1.2, 0.2) * rng.uniform(0, 0.5)
         ground.paint(shoulder * smoothstep(rough, -0.5, 0.5), "straw")
-    ground.bare = np.maximum(ground.bare, body)
-    ground.layers["roads"] = np.maximum(ground.layers.get("roads", 0), body)
+    ground.note_bare(surface, "roads")
 
 
 def _polygon(rng: np.random.Generator, shape: tuple[int, int], centre, radius: float, sides: int):
@@ -128,18 +126,15 @@ def bare_field(rng: np.random.Generator, ground: Ground) -> None:
     name = rng.choice(np.array(["soil", "soil2", "soil_brown", "soil_red", "straw"]))
     tone = np.float32(np.exp(rng.normal(0, 0.15)))
     ground.paint(alpha, str(name), (1 + 0.06 * rough + furrow) * tone)
-    ground.standing *= 1 - alpha
-    ground.bare = np.maximum(ground.bare, alpha)
-    ground.layers["bare fields"] = np.maximum(ground.layers.get("bare fields", 0), alpha)
+    ground.strip(alpha, "bare fields")
 
 
 def quarry(rng: np.random.Generator, ground: Ground) -> None:
     """A pit or a building site: angular, benches in straight steps, a flat pale floor."""
-    radius = rng.uniform(0.08, 0.2) * max(ground.shape) * (1 if ground.gsd < 3 else 0.45)
+    radius = rng.uniform(0.08, 0.2) * max(ground.shape) * (1 if ground.fine else 0.45)
     centre = rng.choice([0.12, 0.88], 2) + rng.uniform(-0.1, 0.15, 2)
-    field, u, v = _polygon(
-        rng, ground.shape, centre * ground.shape, radius, int(rng.integers(4, 8))
-    )
+    sides = int(rng.integers(4, 8))
+    field, u, v = _polygon(rng, ground.shape, centre * ground.shape, radius, sides)
     rough = noise(rng, ground.shape, 0.8, longest=20, shortest=1.5)
     alpha = smoothstep(field + 0.8 * rough, 1.2, -1.2)
     bench = max(5.0 / ground.gsd, 3.0)
@@ -149,30 +144,28 @@ def quarry(rng: np.random.Generator, ground: Ground) -> None:
     ground.paint(alpha, name, 1 + 0.06 * rough - 0.16 * riser)
     tracks = smoothstep(np.abs(np.sin((u + 0.2 * v) * np.float32(0.14))), 0.15, 0.0)
     ground.paint(0.35 * alpha * tracks * (depth > 3), "concrete")
-    ground.standing *= 1 - alpha
     ground.height -= alpha * np.floor(depth).astype(np.float32) * np.float32(2.5)
-    ground.bare = np.maximum(ground.bare, alpha)
-    ground.layers["quarry"] = alpha
+    ground.strip(alpha, "quarry")
 
 
 def river(rng: np.random.Generator, ground: Ground) -> None:
-    """Water and gravel bars along the largest stream of the picture."""
+    """Water and gravel bars along the largest stream of the image."""
     gsd, area = ground.gsd, ground.land.area.ravel()
     starts = rng.choice(area.size, 60)
-    ways = ground.land.path(starts, 90)
-    pixels = ground.to_pixels(ways)
+    paths = ground.land.path(starts, 90)
+    pixels = ground.to_pixels(paths)
     inside = ((pixels > 0) & (pixels < np.array(ground.shape))).all(-1)
-    best = int(np.argmax((inside * np.sqrt(area[ways])).sum(0)))
-    moving = np.append(True, np.diff(ways[:, best]) != 0)
+    best = int(np.argmax((inside * np.sqrt(area[paths])).sum(0)))
+    moving = np.append(True, np.diff(paths[:, best]) != 0)
     line = ndimage.gaussian_filter1d(pixels[moving, best], 2.0, axis=0, mode="nearest")
     if len(line) < 6:
         return
     t = np.linspace(0, len(line) - 1, 70)
     line = np.stack([np.interp(t, np.arange(len(line)), line[:, k]) for k in (0, 1)], 1)
-    drained = np.interp(t, np.arange(moving.sum()), area[ways[moving, best]])
-    widest = rng.uniform(3, 11) if gsd < 3 else rng.uniform(18, 60)
+    drained = np.interp(t, np.arange(moving.sum()), area[paths[moving, best]])
+    widest = rng.uniform(3, 11) if ground.fine else rng.uniform(18, 60)
     half = 0.5 * widest / gsd * np.clip((drained / drained.max()) ** 0.35, 0.15, 1)
-    found = slides.body(slides.Slide(line, half, "river", 0.0, 0.0), ground.shape)
+    found = body(Slide(line, half, "river", 0.0, 0.0), ground.shape)
     if found is None:
         return
     box, q, _, across = found
@@ -183,14 +176,11 @@ def river(rng: np.random.Generator, ground: Ground) -> None:
     if rng.random() < 0.7:
         wet = smoothstep(np.abs(across + 0.5 * bank), 0.75, 0.45)
         ground.paint(0.9 * bed * wet, "water", 1 + 0.05 * rough, box)
-    ground.standing[box] *= 1 - bed
-    ground.bare[box] = np.maximum(ground.bare[box], bed)
-    ground.layers["river"] = np.zeros(ground.shape, np.float32)
-    ground.layers["river"][box] = bed
+    ground.strip(bed, "river", box)
 
 
 def pond(rng: np.random.Generator, ground: Ground) -> None:
-    """Still, dark water in the lowest corner of the picture."""
+    """Still, dark water in the lowest corner of the image."""
     low = np.quantile(ground.height, rng.uniform(0.04, 0.15))
     scale = ground.height.std() + 1e-3
     water = smoothstep((low - ground.height) / np.float32(scale), -0.01, 0.02)
@@ -222,17 +212,16 @@ def buildings(rng: np.random.Generator, ground: Ground) -> None:
         u = np.cos(angle) * (x - cx) + np.sin(angle) * (y - cy)
         v = np.cos(angle) * (y - cy) - np.sin(angle) * (x - cx)
         gap = np.maximum(np.abs(u) - np.float32(a), np.abs(v) - np.float32(b))
-        yard = smoothstep(gap, 3.5 / gsd, 2.0 / gsd) if gsd < 3 else 0 * gap
+        yard = smoothstep(gap, 3.5 / gsd, 2.0 / gsd) if ground.fine else 0 * gap
         roof = smoothstep(gap, 0.5, -0.5)
         ground.paint(0.6 * yard, "soil_pale", None, box)
         ridge = 1 + 0.12 * np.sign(v) if rng.random() < 0.6 else None
         ground.paint(roof, str(rng.choice(np.array(roofs))), ridge, box)
         ground.standing[box] *= 1 - np.maximum(yard, roof)
-        if gsd < 3:
+        if ground.fine:
             ground.standing[box] += roof * np.float32(rng.uniform(3, 8))
         built[box] = np.maximum(built[box], roof)
-    ground.bare = np.maximum(ground.bare, built)
-    ground.layers["buildings"] = built
+    ground.note_bare(built, "buildings")
 
 
 def worn_patch(rng: np.random.Generator, ground: Ground) -> None:
@@ -245,8 +234,7 @@ def worn_patch(rng: np.random.Generator, ground: Ground) -> None:
     name = str(rng.choice(np.array(["soil", "soil2", "straw", "grass", "soil_tan", "crop"])))
     ground.paint(alpha, name, 1 + 0.10 * rough)
     ground.standing *= 1 - 0.8 * alpha
-    ground.bare = np.maximum(ground.bare, alpha)
-    ground.layers["worn ground"] = np.maximum(ground.layers.get("worn ground", 0), alpha)
+    ground.note_bare(alpha, "worn ground")
 
 
 def clouds(rng: np.random.Generator, shape: tuple[int, int], amount: float) -> np.ndarray:

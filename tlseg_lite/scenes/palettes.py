@@ -1,4 +1,4 @@
-"""What the ground is made of: colours (RGB pictures) and spectra (Sentinel-2) of materials."""
+"""What the ground is made of: colours (RGB images) and spectra (Sentinel-2) of materials."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from tlseg_lite.data.landslide4sense import BANDS
 
-# Display colours of a stretched 0.8 m picture in full sunlight, RGB in 0..1.
+# Display colours of a stretched 0.8 m image in full sunlight, RGB in 0..1.
 RGB = {
     "forest": (0.215, 0.335, 0.235),
     "conifer": (0.155, 0.255, 0.205),

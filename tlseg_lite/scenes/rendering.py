@@ -1,4 +1,4 @@
-"""From the ground to a picture: sun, shadow, sky, air, and the sensor's own faults."""
+"""From the ground to a image: sun, shadow, sky, air, and the sensor's own faults."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tlseg_lite.scenes.terrain import cast_shadow, hillshade, smooth_noise, smoo
 
 @dataclass(frozen=True)
 class Light:
-    """The sun and the air of one picture."""
+    """The sun and the air of one image."""
 
     azimuth: float  # radians from the x axis towards y (down), where the sun stands
     elevation: float  # radians
@@ -43,63 +43,63 @@ def sunlight(ground: Ground, light: Light) -> tuple[np.ndarray, np.ndarray]:
     surface = ground.height + ground.standing
     direct = hillshade(surface, ground.gsd, light.azimuth, light.elevation)
     direct /= np.float32(np.sin(light.elevation))
-    reach = 12 if ground.gsd < 3 else 28
+    reach = 12 if ground.fine else 28
     depth = cast_shadow(surface, ground.gsd, light.azimuth, light.elevation, reach)
-    return direct, smoothstep(depth, 0.0, 0.35 if ground.gsd < 3 else 8.0)
+    return direct, smoothstep(depth, 0.0, 0.35 if ground.fine else 8.0)
 
 
 def render_rgb(rng: np.random.Generator, ground: Ground, light: Light) -> np.ndarray:
-    """A stretched colour picture, float32 (3, h, w) in 0..1."""
+    """A stretched colour image, float32 (3, h, w) in 0..1."""
     direct, shadow = sunlight(ground, light)
     ground.layers.update(direct=direct, shadow=shadow)
     ambient = np.array([0.30, 0.33, 0.38], np.float32) * np.float32(rng.uniform(0.75, 1.3))
     sun = np.clip(direct, 0, 1.75) * (1 - 0.9 * shadow)
-    picture = ground.colour * (ambient[:, None, None] + (1 - ambient[:, None, None]) * sun)
+    image = ground.colour * (ambient[:, None, None] + (1 - ambient[:, None, None]) * sun)
     if light.cloud:
         veil = clouds(rng, ground.shape, light.cloud)
         away = (int(0.2 * ground.shape[0]), int(0.15 * ground.shape[1]))
-        picture *= 1 - 0.55 * np.roll(veil, away, (0, 1))
-        picture += veil * (np.float32(0.95) - picture)
+        image *= 1 - 0.55 * np.roll(veil, away, (0, 1))
+        image += veil * (np.float32(0.95) - image)
         ground.layers["cloud"] = veil
     air = np.array([0.36, 0.44, 0.45], np.float32)[:, None, None]
     veil = np.float32(0.45 * light.haze) * (
         1 + 0.25 * smooth_noise(rng, ground.shape, 0.5 * max(ground.shape))
     )
-    picture = picture * (1 - veil) + air * veil
+    image = image * (1 - veil) + air * veil
     # the supplier's stretch: white balance, gamma, contrast about the middle
     balance = np.exp(rng.normal([-0.04, 0.0, 0.0], [0.07, 0.03, 0.07])).astype(np.float32)
     gain = np.float32(np.exp(np.clip(rng.normal(-0.05, 0.15), -0.3, 0.3)))
-    picture = np.clip(picture * (gain * balance)[:, None, None], 1e-4, 1.2)
-    picture = picture ** np.float32(np.exp(rng.normal(0.04, 0.12)))
-    picture -= np.clip(picture - np.float32(0.5), 0, None) * np.float32(rng.uniform(0.2, 0.6))
-    return _sensor(rng, picture)
+    image = np.clip(image * (gain * balance)[:, None, None], 1e-4, 1.2)
+    image = image ** np.float32(np.exp(rng.normal(0.04, 0.12)))
+    image -= np.clip(image - np.float32(0.5), 0, None) * np.float32(rng.uniform(0.2, 0.6))
+    return _sensor(rng, image)
 
 
-def _sensor(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+def _sensor(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """Optics, noise, the sharpening of the pan-sharpened product, and JPEG."""
     blur = rng.uniform(0.3, 0.6)
-    picture = ndimage.gaussian_filter(picture, (0, blur, blur), truncate=2.5)
+    image = ndimage.gaussian_filter(image, (0, blur, blur), truncate=2.5)
     level = np.float32(rng.uniform(0.002, 0.012))
-    picture += level * rng.standard_normal(picture.shape[1:], dtype=np.float32)
+    image += level * rng.standard_normal(image.shape[1:], dtype=np.float32)
     amount = np.float32(max(0.0, rng.normal(0.75, 0.5)))
     if amount > 0.05:
         radius = rng.uniform(0.8, 1.5)
-        soft = ndimage.gaussian_filter(picture.mean(0), radius, truncate=2.5)
-        picture = picture + amount * (picture.mean(0) - soft)
-    if rng.random() < 0.22:  # resampled once on its way
+        soft = ndimage.gaussian_filter(image.mean(0), radius, truncate=2.5)
+        image = image + amount * (image.mean(0) - soft)
+    if rng.random() < 0.22:  # resampled once before
         extra = rng.uniform(0.4, 1.0)
-        picture = ndimage.gaussian_filter(picture, (0, extra, extra), truncate=2.5)
-    picture = np.clip(picture, 0, 1)
+        image = ndimage.gaussian_filter(image, (0, extra, extra), truncate=2.5)
+    image = np.clip(image, 0, 1)
     if rng.random() < 0.6:
-        picture = _jpeg(picture, int(rng.integers(60, 96)))
-    return picture.astype(np.float32)
+        image = _jpeg(image, int(rng.integers(60, 96)))
+    return image.astype(np.float32)
 
 
-def _jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
+def _jpeg(image: np.ndarray, quality: int) -> np.ndarray:
     from PIL import Image
 
     memory = io.BytesIO()
-    pixels = (picture.transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8)
+    pixels = (image.transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8)
     Image.fromarray(pixels).save(memory, "JPEG", quality=quality)
     memory.seek(0)
     return np.asarray(Image.open(memory), np.float32).transpose(2, 0, 1) / 255
@@ -140,6 +140,6 @@ def render_bands(rng: np.random.Generator, ground: Ground, light: Light) -> np.n
 
 
 def bands_to_rgb(bands: np.ndarray) -> np.ndarray:
-    """Raw channels (14, h, w) -> picture (3, h, w) in 0..1, from channels 3, 2, 1 (B4, B3, B2)."""
+    """Raw channels (14, h, w) -> image (3, h, w) in 0..1, from channels 3, 2, 1 (B4, B3, B2)."""
     stored = bands[[3, 2, 1]] / DIVISORS[[3, 2, 1], None, None]
     return np.clip(stored * RGB_GAIN, 0, 1).astype(np.float32)

@@ -12,7 +12,7 @@ import numpy as np
 
 
 class Separation(NamedTuple):
-    """The best single threshold over a set of pictures."""
+    """The best single threshold over a set of images."""
 
     index: str  # name of the colour or index
     direction: str  # "above" or "below": which side of the threshold is called landslide
@@ -21,7 +21,7 @@ class Separation(NamedTuple):
 
 
 def indices(image: np.ndarray) -> dict[str, np.ndarray]:
-    """Colours, brightness and vegetation or soil indices of a picture.
+    """Colours, brightness and vegetation or soil indices of an image.
 
     image (3, h, w) in 0..1; returns name -> (h, w) float32: the channels and their shares of the
     sum, brightness, largest and smallest channel, saturation, hue (0..6), the differences and
@@ -89,7 +89,7 @@ def best_threshold(values: np.ndarray, target: np.ndarray) -> tuple[str, float, 
 
 
 def separation(samples: Iterable[Mapping]) -> list[Separation]:
-    """All indices of a dataset's pictures, the best first, over the pixels of all pictures.
+    """All indices of a dataset's images, the best first, over the pixels of all images.
 
     Items as everywhere in the package: "image" (3, h, w) in 0..1 and "mask" (1, h, w) of 0/1.
     """

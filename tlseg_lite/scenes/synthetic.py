@@ -1,8 +1,8 @@
-"""Synthetic landslide scenes: the course's default data, made on the fly, with exact labels.
+"""Synthetic landslide scenes: the course's default data, computed on the fly, with exact labels.
 
 A scene is built in the order of nature and of the sensor: terrain, land cover, what people and
-rivers do to it, landslides, light, air, camera. `terrain`, `landcover`, `confusers`, `slides` and
-`rendering` hold one step each; this module puts them together.
+rivers do to it, landslides, light, air, camera. `terrain`, `landcover`, `lookalikes`, `landslides`
+and `rendering` hold one step each; this module puts them together.
 """
 
 from __future__ import annotations
@@ -11,29 +11,27 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
-from tlseg_lite.scenes import landcover, rendering, terrain
-from tlseg_lite.scenes import landslides as slides
-from tlseg_lite.scenes import lookalikes as confusers
+from tlseg_lite.data.base import LandslideDataset
+from tlseg_lite.scenes import landcover, landslides, lookalikes, rendering, terrain
 from tlseg_lite.scenes.ground import Ground
 from tlseg_lite.scenes.palettes import RGB, SENTINEL, Palette
 
 STYLES = ("bijie", "landslide4sense")
 GSD = {"bijie": 0.8, "landslide4sense": 10.0}  # metres per native pixel
-MARGIN = 0.15  # of the picture, on every side: terrain from which slides may come in
+MARGIN = 0.15  # of the image, on every side: terrain from which slides may come in
 
 
 @dataclass
 class Scene:
-    """One made scene at its native size (h, w)."""
+    """One synthetic scene at its native size (h, w)."""
 
     image: np.ndarray  # float32 (3, h, w) in 0..1
     label: np.ndarray  # bool (h, w)
     height: np.ndarray  # float32 (h, w), metres
     bands: np.ndarray | None  # float32 (14, h, w) raw channels; landslide4sense only
     ground: Ground
-    slides: list[slides.Slide]
+    slides: list[landslides.Slide]
     layers: dict[str, np.ndarray]
 
 
@@ -78,7 +76,7 @@ def _ground(rng: np.random.Generator, style: str, shape: tuple[int, int]) -> Gro
 
 def _plan_bijie(
     rng: np.random.Generator, ground: Ground, light: rendering.Light
-) -> list[tuple[slides.Slide, bool]]:
+) -> list[tuple[landslides.Slide, bool]]:
     """Mostly one slide near the middle, as crops around an inventory's slides have it."""
     count = rng.choice(4, p=[0.05, 0.86, 0.07, 0.02])
     pixels = ground.shape[0] * ground.shape[1]
@@ -91,30 +89,30 @@ def _plan_bijie(
         middle = (0.5 + rng.normal(0, spread, 2)) * ground.shape
         head = _head_near(rng, ground, middle, 0.55 * np.sqrt(1.8 * area))
         age = float(rng.beta(0.9, 2.2))
-        plan.append((slides.make_slide(rng, ground, head, area, age), True))
+        plan.append((landslides.make_slide(rng, ground, head, area, age), True))
     return plan
 
 
 def _head_near(
     rng: np.random.Generator, ground: Ground, middle: np.ndarray, half_length: float
 ) -> int:
-    """A start cell whose way down passes near ``middle`` after ``half_length`` pixels."""
+    """A start cell whose path down passes near ``middle`` after ``half_length`` pixels."""
     n = ground.land.height.size
     start = np.arange(n)
     per_cell = ground.land.cell / ground.gsd
     steps = max(1, round(half_length / (1.15 * per_cell)))
-    ways = ground.land.path(start, steps)
-    ends = ground.to_pixels(ways[-1])
+    paths = ground.land.path(start, steps)
+    ends = ground.to_pixels(paths[-1])
     miss = np.hypot(*(ends - middle).T) / max(ground.shape)
     z = ground.land.height.ravel()
     run = np.hypot(*(ends - ground.to_pixels(start)).T) * ground.gsd
-    steep = (z[start] - z[ways[-1]]) / (run + ground.land.cell)
+    steep = (z[start] - z[paths[-1]]) / (run + ground.land.cell)
     return int(start[np.argmin(miss - 0.08 * steep + 0.3 * (run < 0.3 * half_length * ground.gsd))])
 
 
 def _plan_landslide4sense(
     rng: np.random.Generator, ground: Ground, light: rendering.Light
-) -> list[tuple[slides.Slide, bool]]:
+) -> list[tuple[landslides.Slide, bool]]:
     """None, or a swarm of slides with a heavy-tailed size, clustered on steep slopes."""
     scale = (max(ground.shape) / 128) ** 2
     plan = []
@@ -125,7 +123,7 @@ def _plan_landslide4sense(
     grid = np.stack(np.divmod(np.arange(z.size), z.shape[1]), 1)
     spot = ground.to_pixels(np.arange(z.size)) / max(ground.shape)
     seen = ((spot > -0.04) & (spot < 1.04)).all(1)  # elsewhere they would hardly show
-    # an inventory drawn from pictures has few slides on the dark side of the mountain
+    # an inventory mapped from images has few slides on the dark side of the mountain
     lit = terrain.hillshade(z.astype(np.float32), ground.land.cell, light.azimuth, light.elevation)
     lit = np.clip(lit, 0.04, 0.8) ** 1.5
     weight = (np.clip(steep - 12, 0.01, 18) ** 2 * cluster * hollow * lit).ravel() * seen
@@ -145,9 +143,10 @@ def _plan_landslide4sense(
         parts = rng.dirichlet(np.full(len(heads), 2.0)) if len(heads) > 1 else [1.0]
         own = float(np.clip(age + rng.normal(0, 0.15) + 0.3 * (k >= mapped), 0, 1))
         for head, part in zip(heads, parts, strict=True):
-            kind = slides.KINDS[rng.choice(4, p=[0.07, 0.28, 0.55, 0.10])]
+            kind = landslides.KINDS[rng.choice(4, p=[0.07, 0.28, 0.55, 0.10])]
             area = float(size * part * scale)
-            plan.append((slides.make_slide(rng, ground, int(head), area, own, kind), k < mapped))
+            slide = landslides.make_slide(rng, ground, int(head), area, own, kind)
+            plan.append((slide, k < mapped))
     return plan
 
 
@@ -169,11 +168,11 @@ def _people_and_rivers(rng: np.random.Generator, ground: Ground, style: str, lat
         for _ in range(most):
             if rng.random() > chance[name][0 if fine else 1]:
                 break
-            getattr(confusers, name)(rng, ground)
+            getattr(lookalikes, name)(rng, ground)
 
 
 def make_scene(seed: int, style: str, shape: tuple[int, int], key: list[int]) -> Scene:
-    """Make one scene of ``shape`` native pixels; ``key`` tells it from its neighbours."""
+    """Make one scene of ``shape`` native pixels; ``key`` makes it differ from its neighbours."""
 
     def stream(step: int) -> np.random.Generator:
         return np.random.default_rng([seed, STYLES.index(style), *key, step])
@@ -190,7 +189,7 @@ def make_scene(seed: int, style: str, shape: tuple[int, int], key: list[int]) ->
     )
     rng = stream(6)
     for slide, mapped in plan:
-        slides.apply(rng, ground, slide, mapped)
+        landslides.apply(rng, ground, slide, mapped)
     layers["slides"] = ground.colour.copy()
     _people_and_rivers(stream(7), ground, style, late=True)
     layers["albedo"] = ground.colour.copy()
@@ -206,12 +205,12 @@ def make_scene(seed: int, style: str, shape: tuple[int, int], key: list[int]) ->
     )
 
 
-class SyntheticLandslides(Dataset):
-    """Landslide pictures with masks, generated; item ``i`` depends on (seed, style, size, i) only.
+class SyntheticLandslides(LandslideDataset):
+    """Synthetic landslide images with masks; item ``i`` depends on (seed, style, size, i) only.
 
     Args:
-        n: number of pictures, at least 1.
-        size: side of the square pictures in pixels, at least 32. None: native sizes, as the real
+        n: number of images, at least 1.
+        size: side of the square images in pixels, at least 32. None: native sizes, as the real
             sets come: 61 to 349 pixels a side and not square ("bijie"), 128 ("landslide4sense").
         seed: 0 or larger.
         style: "bijie" (0.8 m, one slide near the middle, about 10 % of the pixels) or
@@ -236,9 +235,6 @@ class SyntheticLandslides(Dataset):
         self.ids = [f"synthetic-{style}-{seed}-{i:05d}" for i in range(n)]
         self.source = f"{n} synthetic scenes in the style of {style} (seed {seed})"
         self.ground_width = None if style == "bijie" else 1280.0
-
-    def __len__(self) -> int:
-        return self.n
 
     def native_size(self, i: int) -> tuple[int, int]:
         """Rows and columns at which scene ``i`` is made before it is brought to ``size``."""
@@ -278,7 +274,7 @@ class SyntheticLandslides(Dataset):
         return {**scene.layers, "image": scene.image, "mask": scene.label}
 
 
-def _to_size(picture: torch.Tensor, size: int) -> torch.Tensor:
+def _to_size(image: torch.Tensor, size: int) -> torch.Tensor:
     return torch.nn.functional.interpolate(
-        picture[None], (size, size), mode="bilinear", antialias=True, align_corners=False
+        image[None], (size, size), mode="bilinear", antialias=True, align_corners=False
     )[0]

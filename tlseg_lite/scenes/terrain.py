@@ -1,6 +1,6 @@
 """Terrain for synthetic scenes: noise, a landscape carved by its own rivers, light and shadow.
 
-The landscape is the steady state of a drainage network: water follows the lowest way to the
+The landscape is the steady state of a drainage network: water follows the lowest path to the
 edge, the slope of each cell falls with the area that drains through it (Flint's law,
 ``S = k A ** -theta``) and no hillside is steeper than its material allows. Three rounds of
 "find the rivers, rebuild the heights" turn a random surface into ridges, hollows and valleys.
@@ -14,6 +14,9 @@ from functools import lru_cache
 import numpy as np
 from scipy import fft, ndimage, sparse
 from scipy.sparse import csgraph
+
+CONCAVITY = 0.42
+"""theta in Flint's law."""
 
 
 @lru_cache(maxsize=64)
@@ -30,23 +33,16 @@ def noise(
     *,
     longest: float = np.inf,
     shortest: float = 0.0,
-    angle: float = 0.0,
-    stretch: float = 1.0,
 ) -> np.ndarray:
     """A random field of ``shape``, float32, mean 0, standard deviation 1.
 
     Its amplitude spectrum falls as ``f ** -beta`` for wavelengths between ``shortest`` and
-    ``longest`` (pixels) and is damped outside. ``stretch`` > 1 draws the pattern out along
-    ``angle`` (radians, from the x axis towards the y axis, which points down).
+    ``longest`` (pixels) and is damped outside.
     """
     # rounded up to a size that the FFT likes; the surplus is cut off, so the field never wraps
     h, w = (fft.next_fast_len(s + 8, real=True) for s in shape)
     fy, fx = _frequencies(h, w)
-    if stretch != 1.0:
-        c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
-        f2 = (stretch * (c * fx + s * fy)) ** 2 + (c * fy - s * fx) ** 2
-    else:
-        f2 = fx * fx + fy * fy
+    f2 = fx * fx + fy * fy
     f2[0, 0] = 1.0
     gain = f2 ** np.float32(-beta / 2)
     if np.isfinite(longest):
@@ -107,7 +103,7 @@ def drain(height: np.ndarray, outlets: np.ndarray, wander: np.ndarray) -> np.nda
 
     Both come out of one minimum spanning tree. A link costs the height of its higher end, less a
     part of its slope: the cheapest link of a cell leads down its steepest side, and where there
-    is no way down, the tree crosses the lowest pass. height (h, w) in metres; outlets bool
+    is no path down, the tree crosses the lowest pass. height (h, w) in metres; outlets bool
     (h, w); ``wander`` (links,) near 1 varies the slopes, so that rivers do not follow the grid.
     Returns int64 (h * w,): flat index of the next cell, ``h * w`` ("outside") for an outlet.
     """
@@ -131,26 +127,26 @@ def accumulate(downstream: np.ndarray, amount: np.ndarray | float = 1.0) -> np.n
 
     Path doubling: after round k each cell has collected from 2 ** k steps upstream, so a network
     with paths of length L needs log2(L) rounds of array work and no loop over cells.
-    downstream (n,) as from `lowest_way_out`; returns float64 (n,).
+    downstream (n,) as from `drain`; returns float64 (n,).
     """
     n = downstream.size
-    way = np.append(downstream, n)
+    after = np.append(downstream, n)
     total = np.append(np.broadcast_to(np.asarray(amount, dtype=float), (n,)), 0.0)
-    while (way < n).any():
-        total = total + np.bincount(way, weights=total, minlength=n + 1)
+    while (after < n).any():
+        total = total + np.bincount(after, weights=total, minlength=n + 1)
         total[n] = 0.0
-        way = way[way]
+        after = after[after]
     return total[:n]
 
 
 def descend(downstream: np.ndarray, drop: np.ndarray) -> np.ndarray:
-    """Heights from drops: the sum of ``drop`` along the way down from each cell, float64 (n,)."""
+    """Heights from drops: the sum of ``drop`` along the path down from each cell, float64 (n,)."""
     n = downstream.size
-    way = np.append(downstream, n)
+    after = np.append(downstream, n)
     total = np.append(drop.astype(float), 0.0)
-    while (way < n).any():
-        total = total + total[way]
-        way = way[way]
+    while (after < n).any():
+        total = total + total[after]
+        after = after[after]
     return total[:n]
 
 
@@ -180,12 +176,10 @@ def landscape(
     cell: float,
     *,
     relief: float,
-    concavity: float = 0.42,
     steepest: float = 0.9,
     tilt: float = 1.0,
     roughness: float = 1.5,
     creep: float = 1.0,
-    rounds: int = 3,
 ) -> Landscape:
     """A mountain landscape in equilibrium with its rivers.
 
@@ -203,12 +197,12 @@ def landscape(
     outlets = edge & (height <= np.quantile(height[edge], rng.uniform(0.25, 0.5)))
     hardness = np.exp(0.3 * noise(rng, shape, 1.4)).ravel()
     wander = rng.uniform(0.5, 1.0, _edges(h, w)[0].size)
-    for _ in range(rounds):
+    for _ in range(3):
         down = drain(height, outlets, wander)
         area = accumulate(down) * cell**2
         here = np.flatnonzero(down < h * w)
         away = np.abs(down[here] - here)
-        slope = relief * (area / 1e4) ** -concavity
+        slope = relief * (area / 1e4) ** -CONCAVITY
         slope = slope / (1 + (slope / steepest) ** 4) ** 0.25 * hardness
         drop = np.zeros(h * w)
         drop[here] = slope[here] * cell * np.where((away == 1) | (away == w), 1.0, np.sqrt(2))

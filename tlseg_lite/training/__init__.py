@@ -17,7 +17,7 @@ __getattr__, __dir__, __all__ = lazy(
         "evaluation": "answers evaluate predict",
         "loop": "fit",
         "losses": "bce bce_dice dice",
-        "memory": "NotEnoughMemory",
+        "memory": "NotEnoughMemory PeakMemory",
         "preflight": "Preflight",
         "recipe": "PAPER_IMAGES RECIPES Recipe named_recipe",
         "run_state": "Run RunState",

@@ -210,8 +210,6 @@ def _counted(sample: dict[str, Any], logits: torch.Tensor) -> ConfusionMatrix:
 @torch.no_grad()
 def _logits(model: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
     """Logits (B, 1, S, S) of images (B, 3, S, S), float32; in halves where memory is short."""
-    from accelerate.utils import release_memory
-
     was_training = model.training
     model.eval()
     try:
@@ -222,6 +220,8 @@ def _logits(model: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
         reason = str(error).partition("\n")[0]
     finally:
         model.train(was_training)
+    from accelerate.utils import release_memory  # seconds to import, and seldom needed
+
     release_memory()
     if len(images) == 1:
         raise too_small(images.device, model.image_size, "no", reason)

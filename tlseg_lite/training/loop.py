@@ -12,16 +12,18 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import Dataset
 
 from tlseg_lite.core.progress import bar
 from tlseg_lite.core.seeding import derived_seed
+from tlseg_lite.core.trainable import check_trainable
 from tlseg_lite.data.base import what_it_shows
 from tlseg_lite.data.cache import cached
 from tlseg_lite.training.evaluation import evaluate, predict, shared_scores
+from tlseg_lite.training.identity import identity
 from tlseg_lite.training.loader import TrainingBatches, check_datasets
 from tlseg_lite.training.preflight import Preflight, preflight
 from tlseg_lite.training.recipe import Recipe
@@ -31,7 +33,7 @@ from tlseg_lite.training.step import (
     accelerator_for,
     diverging,
     learning_rate,
-    optimiser_for,
+    optimizer_for,
     use_options,
 )
 
@@ -48,7 +50,9 @@ def fit(
     recipe: Recipe,
     out: str | Path,
     *,
+    test: Dataset | None = None,
     resume: bool = True,
+    extend: bool = False,
     progress: bool = True,
     watch: Callable[[pd.DataFrame], object] | None = None,
 ) -> Run:
@@ -65,7 +69,10 @@ def fit(
         val: images that choose the epoch; never the ones that are reported on.
         recipe: the settings.
         out: folder of the run; made if it is not there.
+        test: images that the model will be tested on; they are noted in the run and not looked at.
         resume: go on where a run in `out` stopped; False: start anew and replace it.
+        extend: go on with a run that was planned for fewer epochs; the learning rate's cosine is
+            stretched over the new number.
         progress: show a bar.
         watch: called with the history so far after each epoch, on the main process, for example to
             draw the learning curve while it grows.
@@ -76,48 +83,64 @@ def fit(
         (seconds in which training waited for images).
 
     Raises:
+        TypeError: the model is not of the form of `Trainable`.
         ValueError: an empty dataset, an image that is not 3xHxW, finite and in [0, 1], fewer images
-            in a batch than processes, a run in `out` with other settings, or an environment
-            variable that would change the result.
+            in a batch than processes, another run in `out` (settings, images or model differ), or
+            an environment variable that would change the result.
+        RuntimeError: another process trains in `out`.
         CheckpointError: the state in `out` cannot be read; the one before it is kept.
         OSError: the disk is full; the state before is kept.
         NotEnoughMemory: not even one image at a time fits.
         FloatingPointError: the loss, or a logit on a validation image, is no longer finite.
     """
+    check_trainable(model)
     check_datasets(train, val)
     out = Path(out)
+    about = identity(recipe, model, train, val, test)
     accelerator = accelerator_for(recipe)
     batches = TrainingBatches(train, model.image_size, recipe, accelerator)
     val = cached(val, recipe.cache, None, recipe.workers)
     model.to(accelerator.device)
     model.trained_on = what_it_shows(train)
-    optimiser = accelerator.prepare(optimiser_for(model, recipe))
-    state = RunState(out, model, optimiser, recipe, accelerator)
-    start = state.restore(resume)
-    step = TrainingStep(model, optimiser, recipe, accelerator, state.micro_batch)
-    main = accelerator.is_main_process
-    shown = bar(range(start, recipe.epochs), desc="epochs", show=progress and main)
-    with use_options(model, recipe), shown as epochs:
-        for epoch in epochs:
-            began = time.perf_counter()
-            loss, waiting = _train_epoch(step, batches, epoch)
-            step.share_statistics()
-            scores = shared_scores(model, val, step.micro_batch, accelerator, recipe.workers)
-            row = {
-                "epoch": epoch,
-                "loss": loss,
-                "learning_rate": optimiser.param_groups[0]["lr"],
-                **{name: getattr(scores, name) for name in _HISTORY_SCORES},
-                "micro_batch": step.micro_batch,
-                "seconds": round(time.perf_counter() - began, 3),
-                "waiting": round(waiting, 3),
-            }
-            state.micro_batch = step.micro_batch
-            state.finish_epoch(row)
-            if watch is not None and main:
-                watch(state.history())
-            epochs.set_postfix(loss=f"{loss:.3f}", miou=f"{scores.miou:.3f}")
-    return state.close()
+    optimizer = accelerator.prepare(optimizer_for(model, recipe))
+    state = RunState(out, model, optimizer, recipe, accelerator, about)
+    with state.held():
+        start = state.restore(resume, extend)
+        step = TrainingStep(model, optimizer, recipe, accelerator, state.micro_batch)
+        shown = bar(
+            range(start, recipe.epochs),
+            desc="epochs",
+            show=progress and accelerator.is_main_process,
+        )
+        with use_options(model, recipe), shown as epochs:
+            for epoch in epochs:
+                row = _run_epoch(step, batches, val, epoch)
+                state.micro_batch = step.micro_batch
+                state.finish_epoch(row)
+                if watch is not None and accelerator.is_main_process:
+                    watch(state.history())
+                epochs.set_postfix(loss=f"{row['loss']:.3f}", miou=f"{row['miou']:.3f}")
+        return state.close()
+
+
+def _run_epoch(
+    step: TrainingStep, batches: TrainingBatches, val: Dataset, epoch: int
+) -> dict[str, Any]:
+    """Train on all images once and validate; a row of the history."""
+    began = time.perf_counter()
+    loss, waiting = _train_epoch(step, batches, epoch)
+    step.share_statistics()
+    accelerator, workers = step.accelerator, step.recipe.workers
+    scores = shared_scores(step.model, val, step.micro_batch, accelerator, workers)
+    return {
+        "epoch": epoch,
+        "loss": loss,
+        "learning_rate": step.optimizer.param_groups[0]["lr"],
+        **{name: getattr(scores, name) for name in _HISTORY_SCORES},
+        "micro_batch": step.micro_batch,
+        "seconds": round(time.perf_counter() - began, 3),
+        "waiting": round(waiting, 3),
+    }
 
 
 _HISTORY_SCORES = (
@@ -142,7 +165,7 @@ def _train_epoch(step: TrainingStep, batches: TrainingBatches, epoch: int) -> tu
     for index, (batch, images) in enumerate(batches.epoch(epoch)):
         batch = send_to_device(batch, accelerator.device, non_blocking=True)
         waiting += time.perf_counter() - began
-        for group in step.optimiser.param_groups:
+        for group in step.optimizer.param_groups:
             group["lr"] = learning_rate(recipe, epoch * steps + index, recipe.epochs * steps)
         try:
             total += step(batch, images, derived_seed(recipe.seed, epoch, index))

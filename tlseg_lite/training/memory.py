@@ -8,28 +8,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-_SIGNS = (
-    "cublas_status_alloc_failed",
-    "cuda error: out of memory",
-    "not enough memory",
-    "could not create a primitive",  # oneDNN, on the CPU
-)
-
-
-class NotEnoughMemory(RuntimeError):
-    """Not even one image at a time fits; the text names the remedies."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that memory ran out, on a GPU or on the CPU, and nothing else."""
-    from accelerate.utils.memory import should_reduce_batch_size
-
-    if isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)):
-        return True
-    if not isinstance(error, RuntimeError) or isinstance(error, NotEnoughMemory):
-        return False
-    text = str(error).lower()
-    return should_reduce_batch_size(error) or any(sign in text for sign in _SIGNS)
+from tlseg_lite.core.memory import NotEnoughMemory as NotEnoughMemory
+from tlseg_lite.core.memory import is_out_of_memory as is_out_of_memory
 
 
 def too_small(
@@ -48,13 +28,13 @@ def too_small(
 
 def smaller(device: torch.device, tried: int, now: int, batch: int, inexact: bool) -> str:
     """The sentence that says that fewer images go through the model at once from now on."""
-    told = (
+    text = (
         f"out of memory on {_named(device)} with {tried} images at a time: going on with {now}, "
         f"adding up the gradients; the batch stays {batch}"
     )
     if inexact:
-        return f"{told}, but batch normalisation now sees {now} at a time: the result changes"
-    return f"{told} and the result the same, up to rounding"
+        return f"{text}, but batch normalisation now sees {now} at a time: the result changes"
+    return f"{text} and the result the same, up to rounding"
 
 
 def _named(device: torch.device) -> str:

@@ -20,7 +20,13 @@ from torch.utils.data import Dataset
 from tlseg_lite.sam.variants import build_sam
 from tlseg_lite.training.loader import check_datasets, collate, prepared
 from tlseg_lite.training.recipe import PAPER_IMAGES, RECIPES, Recipe
-from tlseg_lite.training.step import TrainingStep, accelerator_for, optimiser_for, use_options
+from tlseg_lite.training.step import (
+    TrainingStep,
+    accelerator_for,
+    diverging,
+    optimizer_for,
+    use_options,
+)
 
 RECORDED = Path(__file__).parent / "tables" / "training_speed.csv"
 UNRECORDED_SHARE = 1 / 3
@@ -37,7 +43,7 @@ class Preflight:
         device: where it runs.
         recipe: the settings; its ``micro_batch`` is set where memory was too short for the batch.
         images: for training.
-        seconds_per_step: of a step of the optimiser, without reading the images.
+        seconds_per_step: of a step of the optimizer, without reading the images.
         minutes: expected for the whole training, without validation.
         trainable: number of parameters that train.
         micro_batch: images at once that fitted.
@@ -91,6 +97,7 @@ def preflight(model: torch.nn.Module, train: Dataset, recipe: Recipe) -> Preflig
 
     Raises:
         ValueError: the dataset is empty.
+        FloatingPointError: the loss is no finite number.
         NotEnoughMemory: not even one image at a time fits.
     """
     check_datasets(train, [None])
@@ -99,8 +106,8 @@ def preflight(model: torch.nn.Module, train: Dataset, recipe: Recipe) -> Preflig
     batch, loading = _one_batch(model, train, recipe, accelerator)
     model.to(accelerator.device).train()
     before = {name: tensor.clone() for name, tensor in model.trained_state().items()}
-    optimiser = accelerator.prepare(optimiser_for(model, recipe))
-    step = TrainingStep(model, optimiser, recipe, accelerator)
+    optimizer = accelerator.prepare(optimizer_for(model, recipe))
+    step = TrainingStep(model, optimizer, recipe, accelerator)
     if cuda:
         torch.cuda.reset_peak_memory_stats(accelerator.device)
     try:
@@ -110,7 +117,7 @@ def preflight(model: torch.nn.Module, train: Dataset, recipe: Recipe) -> Preflig
         model.load_trained_state(before, "the weights before the preflight")
         model.zero_grad(set_to_none=True)
         model.eval()
-    told = Preflight(
+    measured = Preflight(
         device=str(accelerator.device),
         recipe=recipe,
         images=len(train),
@@ -125,7 +132,7 @@ def preflight(model: torch.nn.Module, train: Dataset, recipe: Recipe) -> Preflig
     steps = math.ceil(len(train) / recipe.batch_size) * recipe.epochs
     if step.micro_batch < math.ceil(recipe.batch_size / accelerator.num_processes):
         recipe = replace(recipe, micro_batch=step.micro_batch)
-    return replace(told, recipe=recipe, minutes=steps * (seconds + told.waiting) / 60)
+    return replace(measured, recipe=recipe, minutes=steps * (seconds + measured.waiting) / 60)
 
 
 def _seconds_of_a_step(step: TrainingStep, batch) -> float:
@@ -134,10 +141,12 @@ def _seconds_of_a_step(step: TrainingStep, batch) -> float:
     times: list[float] = []
     while len(times) < 2 or (cuda and len(times) < 6 and sum(times) < 20):
         began = time.perf_counter()
-        step(batch, recipe.batch_size, recipe.seed).item()
+        loss = step(batch, recipe.batch_size, recipe.seed).item()
         if cuda:
             torch.cuda.synchronize()
         times.append(time.perf_counter() - began)
+        if not math.isfinite(loss):  # on a GPU, where no step waits for it
+            raise diverging(loss / recipe.batch_size, recipe)
     return min(times[1:])
 
 
@@ -248,8 +257,8 @@ def _for_this_machine(
         raise ValueError("a model was given and no images: give train as well")
     recipe = _by_memory(cls)
     if model is not None:
-        told = preflight(model, train, recipe)
-        recipe, minutes = told.recipe, told.minutes
+        measured = preflight(model, train, recipe)
+        recipe, minutes = measured.recipe, measured.minutes
         basis = f"{len(train)} images, from steps measured just now"
     else:
         images = PAPER_IMAGES if train is None else len(train)

@@ -53,7 +53,7 @@ class Recipe:
     Attributes:
         sam: the SAM variant to build the model on.
         epochs: passes over the training images.
-        batch_size: images in a step of the optimiser, on all processes together.
+        batch_size: images in a step of the optimizer, on all processes together.
         learning_rate: AdamW's, after the warm-up; it decays to zero along a cosine.
         weight_decay: AdamW's.
         warmup: share of all steps in which the learning rate rises linearly, in [0, 1).
@@ -71,8 +71,8 @@ class Recipe:
         checkpointing: of each encoder block keep its input only and compute the block again in the
             backward pass: half as much work again, and a fraction of the memory.
         compile: fuse parts of the encoder with `torch.compile`; pays on a GPU.
-        cache: where decoded pictures are kept: ``"no"``, ``"memory"``, ``"disk"`` or ``"auto"``
-            (`tlseg_lite.data.cache`).
+        cache: where decoded images are kept: ``"no"``, or ``"memory"`` (also called ``"auto"``), of
+            which at most half of what is free is used (`tlseg_lite.data.cache`).
     """
 
     sam: str = _one_of("sam_mini", VARIANTS)

@@ -9,6 +9,9 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +19,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tlseg_lite.core.errors import CheckpointError
-from tlseg_lite.core.files import write_atomically
+from tlseg_lite.core.files import read_description, write_atomically
+from tlseg_lite.core.locks import locked
+from tlseg_lite.core.progress import say
+from tlseg_lite.training.identity import differences, of_an_old_state, same_run
 from tlseg_lite.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -54,35 +60,48 @@ class RunState:
         self,
         out: Path,
         model: torch.nn.Module,
-        optimiser: torch.optim.Optimizer,
+        optimizer: torch.optim.Optimizer,
         recipe: Recipe,
         accelerator: Accelerator,
+        identity: dict[str, Any],
     ):
-        self.out, self.model, self.optimiser, self.recipe = out, model, optimiser, recipe
-        self.accelerator = accelerator
+        self.out, self.model, self.optimizer, self.recipe = out, model, optimizer, recipe
+        self.accelerator, self.identity = accelerator, identity
         self.rows: list[dict[str, Any]] = []
         self.micro_batch: int | None = None
         self.path, self.previous = out / "state.pt", out / "previous.pt"
 
-    def restore(self, resume: bool) -> int:
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes out of the folder; RuntimeError if one is in it."""
+        with ExitStack() as stack:
+            self._on_all(lambda: stack.enter_context(locked(self.path, purpose="run", wait=False)))
+            yield
+
+    def restore(self, resume: bool, extend: bool = False) -> int:
         """Load the state if there is one, or remove it; the number of finished epochs.
+
+        Args:
+            resume: False: remove it.
+            extend: the run may have been planned for fewer epochs.
 
         Raises:
             CheckpointError: the state cannot be read; the one of the epoch before is named.
-            ValueError: it belongs to a run with other settings.
+            ValueError: it belongs to another run; says what differs.
         """
-        saved = self._on_all(lambda: self._found(resume))
+        saved, self.identity = self._on_all(lambda: (self._found(resume, extend), self.identity))
+        self.model.run = self.identity  # goes into every file of the model
         if saved is None:
             self._share(self.model.trained_state())  # the same start everywhere
             return 0
         self.model.load_trained_state(saved["model"], self.path)
-        self.optimiser.load_state_dict(saved["optimiser"])
+        self.optimizer.load_state_dict(saved["optimizer"])
         if self.accelerator.scaler is not None and saved["scaler"]:
             self.accelerator.scaler.load_state_dict(saved["scaler"])
         self.rows, self.micro_batch = saved["rows"], saved.get("micro_batch")
         return len(self.rows)
 
-    def _found(self, resume: bool) -> dict[str, Any] | None:
+    def _found(self, resume: bool, extend: bool) -> dict[str, Any] | None:
         for left_over in self.out.glob(".*.part"):  # of a kill while a file was written
             left_over.unlink(missing_ok=True)
         if not resume:
@@ -96,32 +115,57 @@ class RunState:
             saved = _read(path)
         except _UNREADABLE as error:
             raise CheckpointError(self._unreadable(path, error)) from error
-        wanted, about = _plain(self._about()), saved["about"]
-        if differing := sorted(k for k in wanted if about.get(k) != wanted[k]):
-            told = ", ".join(f"{k} was {about.get(k)!r}, now {wanted[k]!r}" for k in differing)
-            raise ValueError(
-                f"{self.out} holds a run with other settings ({told}); "
-                "choose another folder, or resume=False to replace it"
-            )
+        self._check(saved, extend)
         return saved
 
+    def _check(self, saved: dict[str, Any], extend: bool) -> None:
+        """ValueError if the state is that of another run than `identity`."""
+        before, now = saved.get("identity"), self.identity
+        planned = now["recipe"]["epochs"]
+        if before is None:
+            before = of_an_old_state(saved["about"], max(planned, len(saved["rows"])))
+            warnings.warn(
+                f"{self.out} holds a run of version 0.1, which did not note its images: whether "
+                "they are the ones of now cannot be compared",
+                stacklevel=5,
+            )
+            now["before"] = {}  # what it has learned from so far is not known
+        elif now["before"] and same_run(now["before"], before):  # this run has left its model so
+            now["before"] = before.get("before")
+        now["images"]["test"] = now["images"]["test"] or before["images"].get("test")
+        epochs = before["recipe"]["epochs"]
+        if extend and planned > epochs:
+            say(
+                f"{self.out}: planned for {epochs} epochs, {len(saved['rows'])} of them done; now "
+                f"{planned}. The cosine of the learning rate is stretched over {planned} epochs, "
+                "so the epochs to come have higher rates than they would have had, and the result "
+                f"is not that of {planned} epochs from the start"
+            )
+            before = {**before, "recipe": {**before["recipe"], "epochs": planned}}
+        if differing := differences(before, now):
+            longer = planned > epochs and len(differing) == 1
+            remedy = ", or extend=True (--extend) to train this one for longer" if longer else ""
+            raise ValueError(
+                f"{self.out} holds another run ({'; '.join(differing)}). Choose another folder, "
+                f"or resume=False (--restart) to replace it{remedy}"
+            )
+
     def _unreadable(self, path: Path, error: Exception) -> str:
-        remedy = "delete it to start anew"
+        remedy = "to start anew"
         if path == self.path:
             try:
                 finished = len(_read(self.previous)["rows"])
-                remedy = f"delete it to go on after epoch {finished} with {self.previous}"
+                remedy = f"to go on after epoch {finished} with {self.previous}"
             except _UNREADABLE:
                 pass  # there is none: the run is in its first epochs
+        best = self.out / "best.safetensors"
+        kept = f". The kept model so far is {best}" if best.is_file() else ""
+        if isinstance(error, OSError):
+            return f"{path} cannot be read: {error.strerror or error}. Make it readable{kept}"
         return (
-            f"{path} cannot be read ({type(error).__name__}); {remedy}, "
-            f"or use resume=False to replace the run, or the model in {self.out}/best.safetensors"
+            f"{path} cannot be read ({type(error).__name__}): it is cut off, damaged, or no state "
+            f"of a run. Move it to another folder {remedy}{kept}"
         )
-
-    def _about(self) -> dict[str, Any]:
-        recipe = self.recipe.as_dict()
-        del recipe["epochs"]  # may change without making it another run
-        return {**recipe, **self.model.description()}
 
     def finish_epoch(self, row: dict[str, Any]) -> None:
         """Record an epoch; write the best model first, then the state, then the curve.
@@ -129,6 +173,7 @@ class RunState:
         Raises:
             OSError: the disk is full or cannot be written; the files of the epoch before are kept.
         """
+        saved = len(self.rows)
         self.rows.append(row)
         if not self.accelerator.is_main_process:
             return
@@ -136,23 +181,25 @@ class RunState:
             if row["epoch"] == self._best()["epoch"]:
                 self.model.save(self.out / "best.safetensors")
             write_atomically(self.path, self._write)
+            saved += 1
             self._write_history()
         except OSError as error:
+            goes_on = f"it goes on after epoch {saved}" if saved else "no epoch was saved yet"
             raise OSError(
                 error.errno,
                 f"{error.strerror or error}. Make room there and make the same call again: "
-                f"it goes on after epoch {len(self.rows) - 1}",
+                f"{goes_on}",
             ) from error
 
     def _write(self, temporary: Path) -> None:
         """Write the state; when it is whole, keep the former one as the previous one."""
         scaler = self.accelerator.scaler
         state = {
-            "about": _plain(self._about()),
+            "identity": self.identity,
             "rows": self.rows,
             "micro_batch": self.micro_batch,
             "model": self.model.trained_state(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else None,
         }
         data = io.BytesIO()  # torch.save hides the kind of an error on a file
@@ -182,10 +229,22 @@ class RunState:
         run = Run(self.out, self.history(), self._best()["epoch"], self._best()["miou"])
         if self.accelerator.is_main_process:
             self._write_history()  # a kill may have come between the state and the curve
-        saved = self._on_all(lambda: type(self.model).load_tensors(run.best))
+        saved = self._on_all(lambda: self._kept(run.best))
         self.model.load_trained_state(saved, run.best)
         self.model.eval()
         return run
+
+    def _kept(self, path: Path) -> dict[str, torch.Tensor]:
+        """The kept epoch's tensors; CheckpointError if the file is not this run's."""
+        about = read_description(path).get("run")
+        if about and (
+            differing := differences(about, {**self.identity, "recipe": about["recipe"]})
+        ):
+            raise CheckpointError(
+                f"{path} is the model of another run than {self.path} ({'; '.join(differing)}); put "
+                "this run's own model back, or choose another folder"
+            )
+        return type(self.model).load_tensors(path)
 
     def _on_all(self, read):
         """What `read` returns or raises on the main process, on every process."""
@@ -193,13 +252,13 @@ class RunState:
             return read()
         from accelerate.utils import broadcast_object_list
 
-        told = [None, None]
+        shared = [None, None]
         if self.accelerator.is_main_process:
             try:
-                told[0] = read()
-            except (ValueError, OSError) as error:
-                told[1] = error
-        value, error = broadcast_object_list(told)
+                shared[0] = read()
+            except (ValueError, OSError, RuntimeError) as error:
+                shared[1] = error
+        value, error = broadcast_object_list(shared)
         if error is not None:
             raise error
         return value
@@ -223,13 +282,8 @@ _UNREADABLE = (
 
 def _read(path: Path) -> dict[str, Any]:
     saved = torch.load(path, map_location="cpu", weights_only=True)
-    for key in ("about", "rows", "model", "optimiser", "scaler"):
+    if "identity" not in saved:  # version 0.1
+        saved["about"], saved["optimizer"] = saved["about"], saved["optimiser"]
+    for key in ("rows", "model", "optimizer", "scaler"):
         saved[key]
     return saved
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as lists, all the way down, as they come back from a file."""
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value

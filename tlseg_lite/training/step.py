@@ -1,4 +1,4 @@
-"""One step of the optimiser, on one process or several, in as few pieces as memory allows."""
+"""One step of the optimizer, on one process or several, in as few pieces as memory allows."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def use_options(model: torch.nn.Module, recipe: Recipe) -> Iterator[None]:
         model.encoder_options = options
 
 
-def optimiser_for(model: torch.nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+def optimizer_for(model: torch.nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     """AdamW over what trains."""
     trained = [p for p in model.parameters() if p.requires_grad]
     return torch.optim.AdamW(trained, recipe.learning_rate, weight_decay=recipe.weight_decay)
@@ -121,7 +121,7 @@ class TrainingStep:
 
     The loss of a batch is the mean of its images' losses, and each image's loss depends on that
     image alone. So a batch may be cut into pieces, on one process (when memory is short) and among
-    processes: the gradients are added up, weighted by images, before the optimiser's step.
+    processes: the gradients are added up, weighted by images, before the optimizer's step.
 
     Where a piece does not fit into memory, the step is begun anew with pieces of half the size, on
     all processes; that is said, and stays so for the following steps.
@@ -133,14 +133,14 @@ class TrainingStep:
     def __init__(
         self,
         model: torch.nn.Module,
-        optimiser: torch.optim.Optimizer,
+        optimizer: torch.optim.Optimizer,
         recipe: Recipe,
         accelerator: Accelerator,
         micro_batch: int | None = None,
     ):
-        self.model, self.optimiser, self.recipe = model, optimiser, recipe
+        self.model, self.optimizer, self.recipe = model, optimizer, recipe
         self.accelerator = accelerator
-        self.parameters = [p for group in optimiser.param_groups for p in group["params"]]
+        self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         share = math.ceil(recipe.batch_size / accelerator.num_processes)
         self.micro_batch = min(micro_batch or share, recipe.micro_batch or share, share)
         self._reason = "another process ran out of memory"
@@ -181,14 +181,14 @@ class TrainingStep:
         self._add_up_gradients(trained)
         if self.recipe.clip:
             self.accelerator.clip_grad_norm_(self.parameters, self.recipe.clip)
-        self.optimiser.step()
+        self.optimizer.step()
         return total
 
     def _attempt(self, batch, images: int, seed: int) -> torch.Tensor | None:
         """Gradients of this process's share, and the sum of its losses; None: out of memory."""
         from accelerate.utils import release_memory
 
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         try:
             with seeded(seed, self.accelerator.device):
                 return self._accumulate(batch, images)
@@ -196,7 +196,7 @@ class TrainingStep:
             if not is_out_of_memory(error):
                 raise
             self._reason = str(error).partition("\n")[0]
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         release_memory()
         return None
 
@@ -219,12 +219,12 @@ class TrainingStep:
         failed, alone = total is None, self.accelerator.num_processes == 1
         if alone and (failed or self.accelerator.device.type != "cpu"):
             return [float(failed), 0.0]  # to ask for the loss here would wait for the GPU
-        told = [float(failed), float(not failed and not torch.isfinite(total))]
+        flags = [float(failed), float(not failed and not torch.isfinite(total))]
         if alone:
-            return told
-        told += [float(p.grad is not None) for p in self.parameters]
-        told = torch.tensor(told, device=self.accelerator.device)
-        return self.accelerator.reduce(told, "sum").tolist()
+            return flags
+        flags += [float(p.grad is not None) for p in self.parameters]
+        flags = torch.tensor(flags, device=self.accelerator.device)
+        return self.accelerator.reduce(flags, "sum").tolist()
 
     def _take_smaller_pieces(self) -> None:
         device = self.accelerator.device

@@ -2,8 +2,8 @@
 
 Each function returns a `Widget`, which shows itself in a notebook, in Colab and in the built
 book alike, and needs neither a running kernel nor the network. Every value that a control can
-show was computed by this package, or is computed by a few lines of JavaScript that the tests hold
-against it. All of them work with the keyboard alone and say in words what changes on the screen.
+show was computed by this package, or is computed by a few lines of JavaScript that the tests
+compare with it. All of them work with the keyboard alone and put what changes into words.
 Without JavaScript one state remains. May import everything but `exercises` and `cli`.
 """
 

@@ -1,4 +1,4 @@
-"""Click on a picture and see SAM's masks: all answers of a grid of clicks, computed beforehand."""
+"""Click on an image and see SAM's masks: all answers of a grid of clicks, computed beforehand."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 FILL = 0.4
 """Opacity of a mask's inside; its border is opaque."""
 
+AIM = (
+    'class="aim" tabindex="0" role="application" aria-describedby="{NAME}-help" '
+    'aria-label="Image to click on; the arrow keys move the click"'
+)
+
 
 def click_to_segment(
     sam: Sam,
@@ -29,7 +34,7 @@ def click_to_segment(
     side: int = 320,
     target_name: str = "mapped landslide",
 ) -> Widget:
-    """A picture to click on, with SAM's three masks for each of a grid of clicks.
+    """An image to click on, with SAM's three masks for each of a grid of clicks.
 
     The masks are those of `zero_shot.segment` at the grid's points; a click goes to the nearest
     of them. With 16 x 16 clicks on 256 x 256 pixels the page grows by about half a megabyte.
@@ -38,9 +43,9 @@ def click_to_segment(
         sam: from `load_sam`.
         image: (3, H, W) float in [0, 1].
         target: a known mask (H, W) or (1, H, W) to compare with, or None.
-        alt: what the picture shows, in words.
+        alt: what the image shows, in words.
         clicks: along the longer side of the image.
-        side: a larger picture is thinned to at most this many pixels along its longer side, by
+        side: a larger image is thinned to at most this many pixels along its longer side, by
             whole steps, for display. Scores are those of the full masks.
         target_name: what `target` is called.
 
@@ -50,16 +55,8 @@ def click_to_segment(
     embedded = zero_shot.Embedded(sam, image)
     height, width = embedded.size
     step = -(-max(height, width) // side)
-    masks, scores, shares, ious = [], [], [], []
-    for _, part, expected in zero_shot.every_click(sam, embedded, clicks=clicks):
-        masks.append(part[..., ::step, ::step].numpy())
-        scores += expected.tolist()
-        shares += part.float().mean((-2, -1)).tolist()
-        if target is not None:
-            ious += zero_shot.iou(part, target).tolist()
-    masks = np.concatenate(masks)
-    scores, shares, ious = _rounded(scores), _rounded(shares), _rounded(ious)
-    small = zero_shot.as_pixels(image)[::step, ::step]
+    masks, answers = _answers(sam, embedded, target, clicks, step)
+    scores, shares, ious = answers["scores"], answers["shares"], answers["ious"]
     y, x = zero_shot.click_grid(embedded.size, clicks)
     known = None if target is None else np.asarray(target).reshape(height, width)[::step, ::step]
     first = _nearest(y, x, _start(target, embedded.size))
@@ -69,9 +66,7 @@ def click_to_segment(
         "x": x.tolist(),
         "y": y.tolist(),
         "masks": pack_masks(masks.reshape(-1, *masks.shape[-2:])),
-        "scores": scores,
-        "shares": shares,
-        "ious": ious,
+        **answers,
         "first": first,
         "target": None if known is None else pack_masks([known > 0]),
         "targetName": target_name,
@@ -82,37 +77,52 @@ def click_to_segment(
     layers = [(shown, PREDICTED_OUTLINE, FILL), (border(shown), PREDICTED_OUTLINE, 1)]
     if known is not None:
         layers.append((border(known > 0), LANDSLIDE, 1))
-    label = "Click to segment"
-    aim = (
-        'class="aim" tabindex="0" role="application" aria-describedby="{NAME}-help" '
-        'aria-label="Picture to click on; the arrow keys move the click"'
-    )
-    picture = stage(picture_uri(small), alt, tinted(layers), shown.shape, aim)
-    choices = ("mask 1", "mask 2", "mask 3", "the highest score")
-    radios = "".join(
-        f'<label class="beside"><input type="radio" name="{{NAME}}-which" value="{i}"'
-        f"{' checked' if i == 3 else ''}> {text}</label>"
-        for i, text in enumerate(choices)
-    )
-    outline = (
-        f'<label><input type="checkbox" class="known" checked> outline of the {escape(target_name)}'
-        "</label>"
-        if target is not None
-        else ""
-    )
+    small = picture_uri(zero_shot.as_pixels(image)[::step, ::step])
+    picture = stage(small, alt, tinted(layers), shown.shape, AIM)
     state = describe(
         int(x[first % len(x)]), int(y[first // len(x)]), choice, scores[first], shares[first],
         ious[first] if ious else None, target_name,
     )  # fmt: skip
     body = (
         f'<div class="columns">{picture}<div>'
-        f'<p id="{{NAME}}-help" data-live>Click or drag in the picture, or focus it and use the '
+        f'<p id="{{NAME}}-help" data-live>Click or drag in the image, or focus it and use the '
         "arrow keys. The answer is that of the nearest of "
         f"{len(y)} x {len(x)} clicks.</p>"
-        f"<fieldset data-live><legend>show</legend>{radios}{outline}</fieldset>"
+        f"<fieldset data-live><legend>show</legend>"
+        f"{_choices(None if target is None else target_name)}</fieldset>"
         f'<p class="state" aria-live="polite">{escape(state)}</p></div></div>'
     )
-    return Widget("clicks", label, body, data)
+    return Widget("clicks", "Click to segment", body, data)
+
+
+def _answers(
+    sam: Sam, embedded: zero_shot.Embedded, target: torch.Tensor | None, clicks: int, step: int
+) -> tuple[np.ndarray, dict[str, list[list[float]]]]:
+    """Three thinned masks for each click, with predicted IoUs, shares and true IoUs (or none)."""
+    masks, values = [], {"scores": [], "shares": [], "ious": []}
+    for _, part, expected in zero_shot.every_click(sam, embedded, clicks=clicks):
+        masks.append(part[..., ::step, ::step].numpy())
+        values["scores"] += expected.tolist()
+        values["shares"] += part.float().mean((-2, -1)).tolist()
+        if target is not None:
+            values["ious"] += zero_shot.iou(part, target).tolist()
+    rounded = {k: [[round(v, 5) for v in row] for row in rows] for k, rows in values.items()}
+    return np.concatenate(masks), rounded
+
+
+def _choices(target_name: str | None) -> str:
+    """Buttons for which mask is shown, and a box for the outline of the known one."""
+    radios = "".join(
+        f'<label class="beside"><input type="radio" name="{{NAME}}-which" value="{i}"'
+        f"{' checked' if i == 3 else ''}> {text}</label>"
+        for i, text in enumerate(("mask 1", "mask 2", "mask 3", "the highest score"))
+    )
+    if target_name is None:
+        return radios
+    return (
+        f'{radios}<label><input type="checkbox" class="known" checked> outline of the '
+        f"{escape(target_name)}</label>"
+    )
 
 
 def describe(
@@ -128,19 +138,15 @@ def describe(
     text = (
         f"Click at x {x}, y {y}. Mask {which + 1} of 3, the model's score {scores[which]:.2f} "
         f"(all three: {', '.join(f'{s:.2f}' for s in scores)}), "
-        f"covers {100 * shares[which]:.1f} % of the picture."
+        f"covers {100 * shares[which]:.1f} % of the image."
     )
     if ious is not None:
         text += f" IoU with the {target_name}: {ious[which]:.2f} (best of three {max(ious):.2f})."
     return text
 
 
-def _rounded(rows: list[list[float]]) -> list[list[float]]:
-    return [[round(value, 5) for value in row] for row in rows]
-
-
 def _start(target: torch.Tensor | None, size: tuple[int, int]) -> tuple[int, int]:
-    """x, y of the first click: inside the target, or in the middle of the picture."""
+    """x, y of the first click: inside the target, or in the middle of the image."""
     if target is None or not (torch.as_tensor(target) > 0).any():
         return size[1] // 2, size[0] // 2
     return zero_shot.inner_point(target)

@@ -60,7 +60,7 @@ def _static(name: str) -> str:
 
 
 def pack(values: np.ndarray) -> str:
-    """Bytes as base64 text; the script's ``unpack`` is the way back."""
+    """Bytes as base64 text; the script's ``unpack`` is the inverse."""
     return base64.b64encode(np.ascontiguousarray(values, dtype=np.uint8).tobytes()).decode("ascii")
 
 

@@ -32,7 +32,7 @@ def picture_slider(
         raise ValueError(f"start is {start} with {len(pictures)} pictures; expected one of them")
     missing = [title for title in pictures if len(alts.get(title, "")) < 15]
     if missing:
-        raise ValueError(f"alts does not say what {missing} show; give a sentence for each title")
+        raise ValueError(f"alts has no words for {missing}; give a sentence for each title")
     data = {
         "titles": list(pictures),
         "alts": [alts[title] for title in pictures],

@@ -1,4 +1,4 @@
-"""Move the threshold of a model and see which pixels turn, in pictures and in scores."""
+"""Move the threshold of a model and see which pixels turn, in images and in scores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tlseg_lite.sam import prompting as zero_shot
 from tlseg_lite.widgets.confusion import KINDS, score_table
 from tlseg_lite.widgets.page import Widget, pack, pack_masks, picture_uri, stage, tinted
 
-SHOWN = ("TP", "FN", "FP")  # true negatives stay as they are in the picture
+SHOWN = ("TP", "FN", "FP")  # true negatives stay as they are in the image
 OPACITY = 0.55
 
 
@@ -27,17 +27,17 @@ def threshold_slider(
     side: int = 256,
     name: str = "validation images",
 ) -> Widget:
-    """A slider over the thresholds 1 % to 99 %, with pictures, counts and scores.
+    """A slider over the thresholds 1 % to 99 %, with images, counts and scores.
 
-    The counts are those of `curves.threshold_curve` at every threshold; each picture's pixels
+    The counts are those of `curves.threshold_curve` at every threshold; each image's pixels
     turn at the threshold at which they do in `metrics.confusion`.
 
     Args:
         logits: float (1, H, W), one for each sample.
         samples: items of a dataset, with ``image``, ``mask`` and ``id``.
-        metric: the field of `Scores` that the button "best" looks for, on all images.
-        pictures: how many of the first samples can be looked at.
-        side: larger pictures are thinned to at most this many pixels along their longer side, by
+        metric: the field of `Scores` that the button "best" maximises, on all images.
+        pictures: how many of the first samples can be shown.
+        side: larger images are thinned to at most this many pixels along their longer side, by
             whole steps, for display; the counts are those of all pixels.
         name: what the images are, in words; it stands in the table's caption.
 
@@ -67,12 +67,10 @@ def threshold_slider(
     first = samples[0]
     level, truth = _levels(logits[0], curve.thresholds), np.asarray(first["mask"])[0] > 0
     step = shown[0]["step"]
-    said, known = level[::step, ::step] > best, truth[::step, ::step]
-    layers = [
-        (kind_mask, KINDS[kind], OPACITY)
-        for kind, kind_mask in zip(SHOWN, (said & known, ~said & known, said & ~known), strict=True)
-    ]
-    alt = f"The picture {first['id']} with found, missed and wrongly called pixels in colour."
+    found, known = level[::step, ::step] > best, truth[::step, ::step]
+    masks = (found & known, ~found & known, found & ~known)
+    layers = [(mask, KINDS[kind], OPACITY) for kind, mask in zip(SHOWN, masks, strict=True)]
+    alt = f"The image {first['id']} with found, missed and wrongly called pixels in colour."
     picture = stage(
         shown[0]["uri"], alt, tinted(layers), known.shape,
         'role="img" aria-label="found, missed and wrongly called pixels; the text has the counts"',
@@ -91,7 +89,7 @@ def threshold_slider(
         '<p data-live><button type="button">best threshold for these images</button></p>'
         f'<p class="state" aria-live="polite">{escape(describe(best, curve, single_of=shown[0]))}'
         f'</p><div class="columns"><div>{picture}<p>{legend}</p>'
-        f"<label data-live>picture <select>{options}</select></label></div>"
+        f"<label data-live>image <select>{options}</select></label></div>"
         f"{score_table(f'scores over {len(samples)} {name}', curve.matrices[best])}</div>"
     )
     return Widget("threshold", "Move the threshold", body, data)
@@ -103,7 +101,7 @@ def describe(k: int, curve: curves.ThresholdCurve, single_of: dict[str, Any]) ->
     union = tp + fp + fn
     iou = tp / union if union else 1.0
     return (
-        f"Threshold {k + 1} %. In the picture {single_of['id']}: {tp} pixels found, {fn} missed, "
+        f"Threshold {k + 1} %. In the image {single_of['id']}: {tp} pixels found, {fn} missed, "
         f"{fp} false alarms, landslide IoU {100 * iou:.1f} %."
     )
 

@@ -29,7 +29,7 @@ const show = (root, data) => {
     root.querySelector(".state").textContent =
       `Click at x ${x}, y ${y}. Mask ${which + 1} of 3, the model's score `
       + `${three[which].toFixed(2)} (all three: ${three.map(s => s.toFixed(2)).join(", ")}), `
-      + `covers ${percent(data.shares[at][which])} of the picture.`
+      + `covers ${percent(data.shares[at][which])} of the image.`
       + (ious ? ` IoU with the ${data.targetName}: ${ious[which].toFixed(2)} `
         + `(best of three ${Math.max(...ious).toFixed(2)}).` : "");
   };

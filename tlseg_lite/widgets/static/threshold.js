@@ -14,7 +14,7 @@ const show = (root, data) => {
         ? 1 : 0), colour, data.opacity]));
     const counts = picture.counts[k], [tp, fp, fn] = counts;
     root.querySelector(".state").textContent =
-      `Threshold ${k + 1} %. In the picture ${picture.id}: ${tp} pixels found, ${fn} missed, `
+      `Threshold ${k + 1} %. In the image ${picture.id}: ${tp} pixels found, ${fn} missed, `
       + `${fp} false alarms, landslide IoU ${percent(scores(counts).landslide_iou)}.`;
     fillTable(root, scores(data.counts[k]));
   };
@@ -24,7 +24,7 @@ const show = (root, data) => {
     canvas.height = picture.height;
     stage.style.aspectRatio = `${picture.width}/${picture.height}`;
     image.src = picture.uri;
-    image.alt = image.alt.replace(/^The picture .* with /, `The picture ${picture.id} with `);
+    image.alt = image.alt.replace(/^The image .* with /, `The image ${picture.id} with `);
     draw();
   });
   slider.addEventListener("input", draw);

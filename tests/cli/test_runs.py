@@ -1,0 +1,244 @@
+"""Runs on the command line: scored on their own test images, stopped and taken up, looked at."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from course import ROOT
+from PIL import Image
+
+import tlseg_lite as tl
+from tlseg_lite.cli.commands import main
+from tlseg_lite.scenes.export import synthesize
+
+TRAIN = ["train", "--data", "synthetic", "--n", "8", "--recipe", "laptop", "--quiet"]
+FAST = ["--epochs", "1", "--seed", "3"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run with seed 3 on eight scenes, five of them for training."""
+    out = tmp_path_factory.mktemp("run") / "a"
+    assert main([*TRAIN, *FAST, "--out", str(out)]) == 0
+    return out
+
+
+def scored(capsys, *arguments):
+    """What ``evaluate --json`` prints, and its warnings."""
+    assert main(["evaluate", *map(str, arguments), "--json"]) == 0
+    told = capsys.readouterr()
+    return json.loads(told.out), told.err
+
+
+def test_a_run_is_scored_on_its_own_test_images(run, capsys):
+    report = json.loads((run / "scores.json").read_text())
+    data = ["--data", "synthetic", "--n", "8"]
+    for model in (run, run / "best.safetensors"):
+        found, warnings = scored(capsys, model, *data)
+        assert found["scores"]["miou"] == pytest.approx(report["test"]["miou"])
+        assert found["trained_on"] == found["chosen_on"] == 0
+        assert warnings == ""
+    same, _ = scored(capsys, run, *data, "--seed", 3)
+    assert same["scores"] == found["scores"]
+    more, _ = scored(capsys, run, "--data", "synthetic")  # sixty scenes, the run's among them
+    assert more["scores"] == found["scores"]
+
+
+def test_images_that_were_trained_or_chosen_on_are_named(run, capsys):
+    data = ["--data", "synthetic", "--n", "8"]
+    found, warnings = scored(capsys, run, *data, "--part", "all")
+    assert (found["trained_on"], found["chosen_on"]) == (6, 1)
+    assert "was trained on 6 of these 8 images" in warnings
+    assert "has its epoch chosen on 1 of these 8 images" in warnings
+    _, warnings = scored(capsys, run, *data, "--part", "train")
+    assert "trained on 6 of these 6 images" in warnings
+
+
+def test_data_without_the_run_s_images_is_refused(run, tmp_path, capsys):
+    synthesize(tmp_path / "other", style="bijie", n=8, size=64, seed=0, progress=False)
+    other = ["--data", "bijie", "--root", str(tmp_path / "other")]
+    assert main(["evaluate", str(run), *other]) == 1
+    told = capsys.readouterr().err
+    assert "1 of the run's 1 test images are not among the 8 Bijie images" in told
+    assert "--part all" in told
+    _, warnings = scored(capsys, run, *other, "--part", "all")
+    assert warnings == ""  # it has seen none of them
+
+
+def test_a_model_of_version_0_1_0_says_that_its_images_are_not_known(capsys):
+    model = ROOT / "tests" / "training" / "data" / "version_0.1.0.safetensors"
+    _, warnings = scored(capsys, model, "--data", "synthetic", "--n", "8")
+    assert "does not say which images it was trained on" in warnings
+
+
+def test_weights_that_moved_are_found_where_they_are(tmp_path, capsys):
+    here, there = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    shutil.copy(tl.sam.MINI_WEIGHTS, here)
+    out = tmp_path / "run"
+    assert main([*TRAIN, *FAST, "--weights", str(here), "--out", str(out)]) == 0
+    here.rename(there)
+    capsys.readouterr()
+    arguments = ["evaluate", str(out), "--data", "synthetic", "--n", "8"]
+    assert main(arguments) == 1
+    told = capsys.readouterr().err
+    assert "--weights FILE" in told
+    assert "sam=" in told
+    assert main([*arguments, "--weights", str(there)]) == 0
+    capsys.readouterr()
+    assert main([*arguments, "--weights", "random"]) == 1
+    assert "other weights" in capsys.readouterr().err
+    again = [*TRAIN, *FAST, "--weights", str(there), "--out", str(out)]  # fingerprints, not paths
+    assert main(again) == 0
+
+
+def test_a_longer_run_is_asked_for(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "b")
+    longer = [*TRAIN, "--seed", "3", "--epochs", "2", "--out", str(tmp_path / "b")]
+    assert main(longer) == 1
+    assert "epochs was 1, now 2" in capsys.readouterr().err
+    assert main([*longer, "--extend"]) == 0
+    assert "stretched over 2 epochs" in capsys.readouterr().out
+    other = [*TRAIN[:3], "--n", "12", *TRAIN[5:], *FAST, "--out", str(tmp_path / "b")]
+    assert main([*other, "--epochs", "2"]) == 1
+    assert "training images: 6 before, 8 now" in capsys.readouterr().err
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Two images of different size and kind."""
+    for name, size in (("a.png", (60, 40)), ("b.jpg", (33, 90))):
+        values = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
+        Image.fromarray(values).save(tmp_path / name)
+    return [str(tmp_path / "a.png"), str(tmp_path / "b.jpg")]
+
+
+def test_predict_writes_masks_of_the_images_sizes(run, pictures, tmp_path, capsys):
+    out = tmp_path / "out"
+    call = ["predict", str(run), *pictures, "--out", str(out), "--probability", "png"]
+    assert main(call) == 0
+    model = tl.load_model(run / "best.safetensors")
+    for name in ("a", "b"):
+        mask = np.asarray(Image.open(out / f"{name}_mask.png"))
+        image = next(p for p in pictures if f"{name}." in p)
+        wanted = tl.predict(model, tl.data.read_image(image)).sigmoid()[0].numpy()
+        assert mask.shape == wanted.shape
+        assert set(np.unique(mask)) <= {0, 255}
+        np.testing.assert_array_equal(mask > 0, wanted > 0.5)
+        stored = np.asarray(Image.open(out / f"{name}_probability.png")).astype(float) / 65535
+        np.testing.assert_allclose(stored, wanted, atol=1e-5)
+    before = (out / "a_mask.png").read_bytes()
+    assert main(call) == 1
+    assert "nothing is overwritten" in capsys.readouterr().err
+    assert (out / "a_mask.png").read_bytes() == before
+
+
+def test_predict_refuses_by_name_and_writes_nothing(run, pictures, tmp_path, capsys):
+    (tmp_path / "notes.png").write_text("no image")
+    out = tmp_path / "out"
+    for bad, words in (
+        (tmp_path / "notes.png", "notes.png cannot be read"),
+        (tmp_path / "none.png", "no image"),
+        (tmp_path, "is a folder"),
+    ):
+        assert main(["predict", str(run), *pictures, str(bad), "--out", str(out)]) == 1
+        assert words in capsys.readouterr().err
+        assert not out.exists()
+    Image.open(pictures[0]).save(tmp_path / "a.tif")
+    twice = [pictures[0], str(tmp_path / "a.tif")]
+    assert main(["predict", str(run), *twice, "--out", str(out)]) == 1
+    assert "the same mask, a_mask.png" in capsys.readouterr().err
+
+
+def test_check_lists_every_problem_at_once(tmp_path, capsys):
+    data = tmp_path / "data"
+    synthesize(data, style="bijie", n=6, size=64, seed=0, progress=False)
+    assert main(["check", str(data)]) == 0
+    told = capsys.readouterr().out
+    for words in ("6, 6 can be used", "64 to 64 pixels", "3 bands of 8 bits", "problems    0"):
+        assert words in told
+    images, masks = (sorted(data.rglob(f"landslide/{kind}/*.png")) for kind in ("image", "mask"))
+    images[0].write_bytes(images[0].read_bytes()[:200])
+    values = np.asarray(Image.open(masks[1])).copy()
+    values[:4] = 7
+    Image.fromarray(values).save(masks[1])
+    assert main(["check", "--data", "bijie", "--root", str(data)]) == 1
+    told = capsys.readouterr().out
+    assert "6, 4 can be used" in told
+    assert images[0].name in told
+    assert f"{masks[1]} has values 0, 7" in told
+    out = tmp_path / "run"
+    call = ["train", "--data", "bijie", "--root", str(data), "--recipe", "laptop", *FAST]
+    assert main([*call, "--out", str(out)]) == 1  # the quick form, before the training
+    assert "2 of 6 items cannot be used" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_check_s_bad_usage(tmp_path, capsys):
+    for arguments in (["check"], ["check", str(tmp_path), "--data", "synthetic"]):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == 2
+    assert main(["check", str(tmp_path)]) == 1
+    assert str(tmp_path) in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals there")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_training_says_how_to_go_on_and_does(number, status, tmp_path):
+    """Stopped after the first epoch's state is there; the same command ends as if it had not."""
+    arguments = [*TRAIN, "--epochs", "60", "--out", str(tmp_path / "it's here")]
+    command = [sys.executable, "-m", "tlseg_lite", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        # whoever runs the tests in the background may ignore Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as child:
+        while not (tmp_path / "it's here" / "state.pt").exists() and child.poll() is None:
+            time.sleep(0.02)
+        child.send_signal(number)
+        _, told = child.communicate()
+    assert child.returncode == status, told
+    assert "what was finished is saved. To go on:" in told
+    assert "tlseg-lite train --data synthetic" in told
+    assert """'it'"'"'s here'""" in told.replace(str(tmp_path) + "/", "'").replace("''", "'")
+    assert "Traceback" not in told
+    names = {p.name for p in (tmp_path / "it's here").iterdir()}
+    assert "state.pt" in names
+    assert not [name for name in names if name.endswith((".part", ".lock"))]
+
+
+def test_a_terminal_without_the_letters(tmp_path):
+    out = tmp_path / "场景"
+    done = subprocess.run(
+        [sys.executable, "-m", "tlseg_lite", "synthesize", str(out), "--n", "2", "--size", "32"],
+        capture_output=True,
+        env={**os.environ, "PYTHONUTF8": "0", "PYTHONIOENCODING": "cp1252"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"\\u573a\\u666f" in done.stdout
+    assert out.is_dir()
+
+
+def test_a_home_that_cannot_be_written(tmp_path):
+    """Commands that need no cache make none."""
+    home = tmp_path / "home"
+    home.write_text("no folder at all")
+    done = subprocess.run(
+        [sys.executable, "-m", "tlseg_lite", "check", "--data", "synthetic", "--n", "3"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HOME": str(home), "TLSEG_CACHE": str(home / "cache")},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "3, 3 can be used" in done.stdout

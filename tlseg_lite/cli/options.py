@@ -1,0 +1,145 @@
+"""What the commands share: options, and the images, recipe and models that these stand for."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+SOURCES = ("bijie-samples", "landslide4sense-samples", "synthetic", "bijie", "landslide4sense")
+FRACTIONS = (0.7, 0.15, 0.15)
+"""Shares of training, validation and test images."""
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """The type of an option: a whole number from `least` on."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{value} is less than {least}")
+        return value
+
+    return parse
+
+
+def positive(text: str) -> float:
+    """The type of an option: a positive number."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    """``--data``, ``--root`` and ``--n``."""
+    parser.add_argument(
+        "--data", required=required, choices=SOURCES, help="where the images are from"
+    )
+    parser.add_argument("--root", type=Path, help="folder of the full bijie or landslide4sense")
+    parser.add_argument(
+        "--n", type=whole(3), default=60, help="number of synthetic scenes (default %(default)s)"
+    )
+
+
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    """``--weights``."""
+    parser.add_argument("--weights", help="the SAM's weights file, or 'random'")
+
+
+def dataset_from(
+    options: argparse.Namespace, parser: argparse.ArgumentParser, size: int, seed: int
+):
+    """The images of `add_data`; synthetic ones `size` pixels wide, drawn with `seed`."""
+    import tlseg_lite as tl
+
+    if options.data in ("bijie", "landslide4sense"):
+        if options.root is None:
+            parser.error(f"--data {options.data} needs --root, the folder of the data set")
+        kind = tl.data.Bijie if options.data == "bijie" else tl.data.Landslide4Sense
+        return kind(options.root)
+    if options.root is not None:
+        parser.error(f"--root goes with --data bijie or landslide4sense, not {options.data}")
+    if options.data == "synthetic":
+        return tl.data.SyntheticLandslides(options.n, size=size, seed=seed)
+    return tl.data.samples(options.data.removesuffix("-samples"))
+
+
+def recipe_from(options: argparse.Namespace):
+    """The recipe of ``--recipe``, with the options that change it."""
+    from tlseg_lite.training.recipe import named_recipe
+
+    changes = {
+        name: getattr(options, name)
+        for name in (
+            *("sam", "epochs", "batch_size", "learning_rate", "precision", "workers"),
+            *("keep", "micro_batch", "cache", "checkpointing", "compile", "seed"),
+        )
+        if getattr(options, name, None) is not None
+    }
+    return replace(named_recipe(options.recipe), **changes)
+
+
+def model_from(options: argparse.Namespace, parser: argparse.ArgumentParser, recipe):
+    """The untrained model of ``--model`` and ``--weights``."""
+    import tlseg_lite as tl
+
+    size = tl.sam.variant(recipe.sam).image_size
+    baselines = tl.baselines.LAPTOP_ENCODERS
+    if options.model in baselines:
+        encoder = "paper" if options.recipe == "paper" else None
+        return tl.build_baseline(options.model, encoder=encoder, image_size=size, seed=recipe.seed)
+    if options.model not in tl.DESIGNS:
+        parser.error(
+            f"argument --model: unknown model {options.model!r} "
+            f"(choose from {', '.join([*tl.DESIGNS, *baselines])})"
+        )
+    sam = tl.load_sam(recipe.sam, weights_of(options.weights))
+    return tl.TransLandSeg(sam, tl.DESIGNS[options.model], seed=recipe.seed)
+
+
+def saved_model(path: Path, weights: str | None = None):
+    """The model that is saved in a file or in a run's folder.
+
+    Args:
+        path: a file of `Trainable.save`, or a folder with ``best.safetensors``.
+        weights: of its SAM, where they are not where they were; their fingerprint must be the same.
+
+    Raises:
+        FileNotFoundError: there is no such file; ``weights`` are not there.
+        ValueError: weights for a model without a SAM.
+        CheckpointError: no saved model, or on other weights.
+    """
+    import tlseg_lite as tl
+    from tlseg_lite.core.files import read_description
+
+    if path.is_dir():
+        folder, path = path, path / "best.safetensors"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"no saved model in {folder}; expected best.safetensors, which a run writes after "
+                "its first epoch"
+            )
+    if weights is None:
+        return tl.load_model(path)
+    about = read_description(path)
+    if "backbone" not in about:
+        raise ValueError(
+            f"--weights are a SAM's; {path} is a {about['model']} without one: leave them out"
+        )
+    seed = about["backbone"].get("seed", 0)
+    size = about["image_size"]
+    sam = tl.load_sam(about["variant"], weights_of(weights), image_size=size, seed=seed)
+    return tl.load_model(path, sam)
+
+
+def weights_of(given: str | None) -> str | None:
+    """What `load_sam` takes for the value of ``--weights``."""
+    return {None: "default", "random": None}.get(given, given)
