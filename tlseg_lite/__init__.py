@@ -10,13 +10,8 @@ from tlseg_lite.core.lazy import lazy
 __version__ = "0.2.0"
 
 _FOLDERS = (
-<<<<<<< HEAD
-    "core data scenes metrics audit sam adapters baselines training experiments maps pretraining "
-    "exercises widgets cli plots"
-=======
     "core data scenes metrics audit sam adapters baselines training experiments export "
-    "pretraining exercises widgets cli plots"
->>>>>>> main
+    "maps pretraining exercises widgets cli plots"
 )
 
 __getattr__, __dir__, __all__ = lazy(

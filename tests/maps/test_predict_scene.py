@@ -319,7 +319,7 @@ def test_bad_scenes(tmp_path):
     cut = write_scene(tmp_path / "cut.tif", two_slides())
     data = cut.read_bytes()
     cut.write_bytes(data[: len(data) // 2])
-    with pytest.raises(DataError, match="damaged|cannot be read"):
+    with pytest.raises(DataError, match=r"damaged|cannot be read"):
         mapped(Red(), cut, tmp_path / "broken")
 
 

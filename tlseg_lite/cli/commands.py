@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""The command ``tlseg-lite``: train, evaluate, map, ablate, synthesize, pretrain, fetch, course."""
-=======
 """The command ``tlseg-lite``, and its smaller commands."""
->>>>>>> main
 
 from __future__ import annotations
 
@@ -15,18 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-<<<<<<< HEAD
-from tlseg_lite.cli import map as map_scene
-from tlseg_lite.cli.train import dataset_from, recipe_from, train
-
-SOURCES = (
-    *("bijie-samples", "landslide4sense-samples", "synthetic", "bijie", "landslide4sense"),
-    *("folder", "scene"),
-)
-=======
 from tlseg_lite.cli import check, evaluate, export, predict, train
+from tlseg_lite.cli import map as map_scene
 from tlseg_lite.cli.options import positive, recipe_from, whole
->>>>>>> main
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,14 +80,8 @@ def build_parser() -> argparse.ArgumentParser:
         prog="tlseg-lite", description="Adapt the Segment Anything Model to landslides."
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-<<<<<<< HEAD
-    _add_train(commands)
-    _add_evaluate(commands)
-    map_scene.add_parser(commands)
-=======
-    for each in (check, train, evaluate, predict, export):
+    for each in (check, train, evaluate, predict, map_scene, export):
         each.add_parser(commands)
->>>>>>> main
     _add_ablate(commands)
     _add_synthesize(commands)
     _add_pretrain(commands)
@@ -109,109 +90,6 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-<<<<<<< HEAD
-def _whole(least: int):
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-        if value < least:
-            raise argparse.ArgumentTypeError(f"{value} is less than {least}")
-        return value
-
-    return parse
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
-
-
-def _add_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", required=True, choices=SOURCES, help="where the images are from")
-    parser.add_argument("--root", type=Path, help="folder of the full bijie or landslide4sense")
-    own = parser.add_argument_group("own data")
-    own.add_argument("--images", type=Path, help="folder: images, paired with --masks by name")
-    own.add_argument("--masks", type=Path, help="folder: masks")
-    own.add_argument("--scene", type=Path, help="scene: a GeoTIFF that chips are cut from")
-    own.add_argument("--polygons", type=Path, help="scene: its landslides, a vector file")
-    own.add_argument("--bands", type=int, nargs=3, default=(1, 2, 3), metavar=("R", "G", "B"))
-    own.add_argument("--white", type=float, help="value that becomes 1 (else: 255, percentiles)")
-    own.add_argument("--chip", type=_whole(8), default=256, help="side, pixels (default 256)")
-    own.add_argument("--stride", type=_whole(1), help="from chip to chip (default: its side)")
-    own.add_argument("--negatives", type=float, help="chips without a landslide for each with one")
-    own.add_argument("--ground-resolution", type=float, help="metres of a pixel of the chips")
-    parser.add_argument(
-        "--n", type=_whole(3), default=60, help="number of synthetic scenes (default %(default)s)"
-    )
-
-
-def _add_train(commands) -> None:
-    from tlseg_lite.training.recipe import CACHES, KEPT, PRECISIONS, RECIPES
-
-    p = commands.add_parser("train", help="train a model and report it on held-out images")
-    _add_data(p)
-    p.add_argument("--recipe", choices=RECIPES, default="for_this_machine")
-    p.add_argument(
-        "--model", help="a design of the papers or a baseline (default TransLandSeg, or --start's)"
-    )
-    p.add_argument("--sam", help="SAM variant instead of the recipe's")
-    p.add_argument("--weights", help="the SAM's weights file, or 'random'")
-    p.add_argument("--start", type=Path, help="a best.safetensors to go on from, as another run's")
-    p.add_argument(
-        "--average-with",
-        type=Path,
-        metavar="MODEL",
-        help="another best.safetensors from the same start (same --seed): the test is of the "
-        "averaged weights (a model soup), kept in averaged.safetensors",
-    )
-    p.add_argument("--epochs", type=_whole(1))
-    p.add_argument("--batch-size", type=_whole(1))
-    p.add_argument("--learning-rate", type=_positive)
-    p.add_argument("--precision", choices=PRECISIONS)
-    p.add_argument("--keep", choices=KEPT, help="weights of the best epoch on validation, or last")
-    p.add_argument("--workers", type=_whole(0), help="processes that read images")
-    p.add_argument("--micro-batch", type=_whole(0), help="images at once; 0: as many as fit")
-    p.add_argument("--cache", choices=CACHES, help="where decoded images are kept")
-    p.add_argument(
-        "--checkpointing",
-        action="store_const",
-        const=True,
-        help="far less memory, half as much time again",
-    )
-    p.add_argument("--compile", action="store_const", const=True, help="use torch.compile")
-    p.add_argument("--seed", type=_whole(0), default=0)
-    p.add_argument(
-        "--out", type=Path, required=True, help="folder of the run; goes on if there is one"
-    )
-    p.add_argument("--restart", action="store_true", help="replace a run in --out")
-    p.add_argument("--quiet", action="store_true", help="no progress bar")
-    p.set_defaults(action=train)
-
-
-def _add_evaluate(commands) -> None:
-    p = commands.add_parser("evaluate", help="scores of a saved model")
-    p.add_argument("model", type=Path, help="a best.safetensors")
-    _add_data(p)
-    p.add_argument(
-        "--part",
-        choices=("all", "train", "validation", "test"),
-        default="test",
-        help="of the split that train makes with the same --seed (default %(default)s)",
-    )
-    p.add_argument("--seed", type=_whole(0), default=0)
-    p.add_argument("--json", action="store_true", help="print JSON")
-    p.set_defaults(action=evaluate)
-
-
-=======
->>>>>>> main
 def _add_ablate(commands) -> None:
     from tlseg_lite.training.recipe import RECIPES
 

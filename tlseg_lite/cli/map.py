@@ -1,16 +1,30 @@
-"""``tlseg-lite map`` and ``tlseg-lite predict``: a scene, or pictures, through a saved model."""
+"""``tlseg-lite map``: a scene through a saved model, into polygons."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
+from tlseg_lite.cli.options import add_weights, saved_model
+
 
 def add_parser(commands) -> None:
-    """The arguments of ``map`` and ``predict``."""
-    p = commands.add_parser("map", help="a landslide map of a scene of any size, as polygons")
-    p.add_argument("files", nargs="+", type=Path, metavar="SCENE", help="a GeoTIFF")
-    _add_model(p)
+    """The command's arguments."""
+    p = commands.add_parser("map", help="a landslide map of a scene of any size")
+    p.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="MODEL SCENE, or SCENE with --model"
+    )
+    p.add_argument(
+        "--model",
+        action="append",
+        type=Path,
+        help="a run's folder or a best.safetensors; several times: their mean",
+    )
+    add_weights(p)
+    p.add_argument("--out", type=Path, required=True, help="folder; goes on if there is a map")
+    p.add_argument("--threshold", type=float, help="probability; default: the model's own")
+    p.add_argument("--views", type=int, choices=(1, 8), default=1, help="8: turned and mirrored")
+    p.add_argument("--quiet", action="store_true", help="no progress bar")
     p.add_argument("--overlap", type=float, default=0.5, help="of windows (default %(default)s)")
     p.add_argument("--workers", type=int, help="processes on this machine (a Dask cluster)")
     p.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that is running")
@@ -28,38 +42,19 @@ def add_parser(commands) -> None:
     p.add_argument("--inventory", type=Path, help="polygons to compare the map with")
     p.add_argument("--batch-size", type=int, default=8, help="windows at once")
     p.add_argument("--restart", action="store_true", help="replace a map in --out")
-    p.set_defaults(action=run)
-    p = commands.add_parser("predict", help="masks of pictures without a coordinate system")
-    p.add_argument("files", nargs="+", type=Path, metavar="IMAGE", help="8-bit RGB")
-    _add_model(p)
-    p.set_defaults(action=predict)
-
-
-def _add_model(p: argparse.ArgumentParser) -> None:
-    p.add_argument(
-        "--model",
-        action="append",
-        type=Path,
-        help="a best.safetensors; may also be the first file. map takes the mean of several",
-    )
-    p.add_argument("--out", type=Path, required=True, help="folder of the results")
-    p.add_argument("--threshold", type=float, help="probability; default: the model's own")
-    p.add_argument("--views", type=int, choices=(1, 8), default=1, help="8: turned and mirrored")
-    p.add_argument("--quiet", action="store_true", help="no progress bar")
+    p.set_defaults(action=run, goes_on=True)
 
 
 def _models(options: argparse.Namespace, parser: argparse.ArgumentParser) -> tuple[list, list]:
-    """The models and the other files: ``--model M FILE`` or ``M FILE``."""
-    from tlseg_lite.core.trainable import load_model
-
+    """The models and the other files: ``--model M SCENE`` or ``M SCENE``."""
     files, models = list(options.files), list(options.model or [])
-    if not models:
+    if not models and len(files) > 1:
         models, files = files[:1], files[1:]
-        if models[0].suffix != ".safetensors":
-            parser.error("no model: give --model best.safetensors")
-    if not files:
-        parser.error("nothing to map: give a file beside the model")
-    return [load_model(path) for path in models], files
+    if not models:
+        parser.error("no model: give a best.safetensors or a run's folder, and then the scene")
+    if len(files) != 1:
+        parser.error(f"one scene at a time, not {len(files)}; give each an --out of its own")
+    return [saved_model(path, options.weights) for path in models], files
 
 
 def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
@@ -67,8 +62,6 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     from tlseg_lite import maps
 
     models, files = _models(options, parser)
-    if len(files) > 1:
-        parser.error(f"one scene at a time, not {len(files)}; give each an --out of its own")
     if options.scale is not None and len(options.scale) > 2:
         parser.error("--scale takes one value (white) or two (black, white)")
     scale = options.scale and (options.scale[0] if len(options.scale) == 1 else options.scale)
@@ -102,22 +95,3 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         for note in comparison.notes:
             print(note)
         print(comparison.table().to_string())
-
-
-def predict(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    """Masks and probabilities of pictures."""
-    from tlseg_lite import maps
-
-    models, files = _models(options, parser)
-    if len(models) > 1:
-        parser.error("predict takes one model")
-    rows = maps.predict_pictures(
-        models[0],
-        files,
-        options.out,
-        threshold=options.threshold,
-        views=options.views,
-        progress=not options.quiet,
-    )
-    for row in rows:
-        print(f"{row['id']:<24}{row['landslide_share']:.2%} landslide")

@@ -19,61 +19,6 @@ from tlseg_lite.cli.options import (
     whole,
 )
 
-<<<<<<< HEAD
-def dataset_from(options: argparse.Namespace, parser: argparse.ArgumentParser, size: int):
-    """The images of ``--data``, ``--root`` and ``--n``; synthetic ones `size` pixels wide."""
-    import tlseg_lite as tl
-
-    if options.data in ("bijie", "landslide4sense"):
-        if options.root is None:
-            parser.error(f"--data {options.data} needs --root, the folder of the data set")
-        kind = tl.data.Bijie if options.data == "bijie" else tl.data.Landslide4Sense
-        return kind(options.root)
-    if options.data in ("folder", "scene"):
-        return _own_data(options, parser)
-    if options.root is not None:
-        parser.error(f"--root goes with --data bijie or landslide4sense, not {options.data}")
-    if options.data == "synthetic":
-        return tl.data.SyntheticLandslides(options.n, size=size, seed=options.seed)
-    return tl.data.samples(options.data.removesuffix("-samples"))
-
-
-def _own_data(options: argparse.Namespace, parser: argparse.ArgumentParser):
-    """The images of ``--data folder`` (--images, --masks) or ``scene`` (--scene, --polygons)."""
-    import tlseg_lite as tl
-
-    first, second = ("images", "masks") if options.data == "folder" else ("scene", "polygons")
-    given = [getattr(options, name) for name in (first, second)]
-    if None in given:
-        parser.error(f"--data {options.data} needs --{first} and --{second}")
-    common = {"bands": tuple(options.bands), "scale": options.white}
-    if options.data == "folder":
-        return tl.data.Folder(*given, **common)
-    return tl.data.Chips(
-        *given,
-        options.chip,
-        options.stride,
-        True if options.negatives is None else options.negatives,
-        resolution=options.ground_resolution,
-        seed=options.seed,
-        **common,
-    )
-
-
-def recipe_from(options: argparse.Namespace):
-    """The recipe of ``--recipe``, with the options that change it."""
-    from tlseg_lite.training.recipe import named_recipe
-
-    changes = {
-        name: getattr(options, name)
-        for name in (
-            *("sam", "epochs", "batch_size", "learning_rate", "precision", "workers"),
-            *("keep", "micro_batch", "cache", "checkpointing", "compile", "seed"),
-        )
-        if getattr(options, name, None) is not None
-    }
-    return replace(named_recipe(options.recipe), **changes)
-=======
 FULLY_CHECKED = 200
 """Up to so many images are all read before a training; of more, every n-th one, about half."""
 
@@ -96,7 +41,6 @@ def add_parser(commands) -> None:
     )
     p.add_argument("--quiet", action="store_true", help="no progress bar")
     p.set_defaults(action=train, goes_on=True)
->>>>>>> main
 
 
 def _add_model(p: argparse.ArgumentParser) -> None:
@@ -172,26 +116,11 @@ def train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         extend=options.extend,
         progress=not options.quiet,
     )
-<<<<<<< HEAD
-    if not main_process:
-        return
-    if other is not None:
-        tl.blend(model, other.to(next(model.parameters()).device).trained_state())
-    tl.maps.keep_threshold(model, parts[1])  # the map's, from validation
-    model.save(run.best if other is None else options.out / "averaged.safetensors")
-    scores = tl.evaluate(model, parts[2])
-    report = {
-        "data": dataset.source,
-        "test_ids": parts[2].ids,
-        "model": name,
-        "start": options.start and str(options.start),
-        "average_with": options.average_with and str(options.average_with),
-        "recipe": recipe.as_dict(),
-        "how": told.recipe.how(),
-=======
     if main_process:
         if other is not None:
-            _average(model, other, options.out)
+            _average(model, other)
+        tl.maps.keep_threshold(model, parts[1])  # of maps: chosen on validation
+        model.save(run.best if other is None else options.out / "averaged.safetensors")
         about = {
             "data": dataset.source,
             "test_ids": parts[2].ids,
@@ -251,14 +180,13 @@ def check_quickly(dataset) -> str:
     return "" if every == 1 else f"; {len(some)} of them were read beforehand"
 
 
-def _average(model, other, out: Path) -> None:
-    """Average the weights with those of `other`, and save them beside the run's own."""
+def _average(model, other) -> None:
+    """Average the weights with those of `other`."""
     import tlseg_lite as tl
     from tlseg_lite.training.identity import joined
 
     tl.blend(model, other.to(next(model.parameters()).device).trained_state())
     model.run = joined(model.run, other.run)
-    model.save(out / "averaged.safetensors")
 
 
 def _report(model, run, test, recipe, about: dict) -> None:
@@ -268,7 +196,6 @@ def _report(model, run, test, recipe, about: dict) -> None:
 
     scores = tl.evaluate(model, test)
     about |= {
->>>>>>> main
         "best_epoch": run.best_epoch,
         "validation_miou": run.best_miou,
         "test": scores.as_dict(),

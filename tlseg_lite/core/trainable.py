@@ -67,11 +67,8 @@ class Trainable(nn.Module):
     def __init__(self, image_size: int):
         super().__init__()
         self.image_size = image_size
-<<<<<<< HEAD
-        self.trained_on: dict[str, Any] = {}
-=======
         self.run: dict[str, Any] | None = None
->>>>>>> main
+        self.trained_on: dict[str, Any] = {}
 
     def check_images(self, images: torch.Tensor) -> None:
         """ValueError unless `images` are (B, 3, S, S)."""
@@ -107,15 +104,9 @@ class Trainable(nn.Module):
         return cls(**{name: value for name, value in about.items() if name != "model"})
 
     def save(self, path: str | Path) -> None:
-<<<<<<< HEAD
-        """Write tensors, `description` and `trained_on` as one safetensors file, atomically."""
-        about = self.description()
-        if self.trained_on:
-            about[_TRAINED_ON] = self.trained_on
-=======
-        """Write `trained_state` and `description` as one safetensors file, atomically."""
+        """Write tensors, `description`, `run`, `trained_on` as one safetensors file, atomically."""
         about = self.description() | ({} if self.run is None else {"run": self.run})
->>>>>>> main
+        about |= {_TRAINED_ON: self.trained_on} if self.trained_on else {}
         write_tensors(path, self.trained_state(), about)
 
     @classmethod
@@ -137,17 +128,10 @@ class Trainable(nn.Module):
             CheckpointError: not a file of `save`, damaged, or of another class.
         """
         tensors, about = read_tensors(path, expected=cls.kind)
-<<<<<<< HEAD
-        trained_on = about.pop(_TRAINED_ON, {})
+        run, trained_on = about.pop("run", {}), about.pop(_TRAINED_ON, {})
         model = cls.from_description(about, path, **given)
         model.load_trained_state(tensors, path)
-        model.trained_on = trained_on
-=======
-        run = about.pop("run", {})
-        model = cls.from_description(about, path, **given)
-        model.load_trained_state(tensors, path)
-        model.run = run
->>>>>>> main
+        model.run, model.trained_on = run, trained_on
         return model.eval()
 
 

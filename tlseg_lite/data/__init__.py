@@ -21,12 +21,8 @@ __getattr__, __dir__, __all__ = lazy(
         "chips": "Chips",
         "folder": "Folder",
         "images": "ImagePairs read_image read_mask read_target",
-<<<<<<< HEAD
-        "landslide4sense": "Landslide4Sense",
-        "scaling": "Scaling",
-=======
         "landslide4sense": "BANDS Landslide4Sense",
->>>>>>> main
+        "scaling": "Scaling",
         "sample_sets": "samples",
         "splits": "Subset k_fold split split_by_blocks",
         "tlseg_lite.core.errors": "DataError MissingDataError",

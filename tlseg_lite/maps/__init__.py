@@ -16,7 +16,6 @@ __getattr__, __dir__, __all__ = lazy(
     globals(),
     {
         "compare": "MapComparison",
-        "pictures": "predict_pictures",
         "polygons": "write_polygons",
         "predict_scene": "Map",
         "threshold": "keep_threshold",
