@@ -46,7 +46,7 @@ def commit() -> str:
     def git(*arguments: str) -> str:
         return subprocess.run(
             ["git", *arguments],
-            cwd=Path(__file__).parent,
+            cwd=Path(__file__).parent.parent,
             capture_output=True,
             text=True,
             check=True,
@@ -54,7 +54,8 @@ def commit() -> str:
         ).stdout.strip()
 
     try:
-        git("ls-files", "--error-unmatch", "sam.py")  # else it is some other repository around it
+        # else it is some other repository around the package
+        git("ls-files", "--error-unmatch", "core/provenance.py")
         return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno", ".") else "")
     except (OSError, subprocess.SubprocessError):
         return ""
