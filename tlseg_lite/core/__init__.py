@@ -13,13 +13,13 @@ __getattr__, __dir__, __all__ = lazy(
     {
         "checks": "check_image",
         "downloads": "cache_dir fetch_checkpoint fetch_samples",
-        "errors": "DataError MissingDataError CheckpointError",
+        "errors": "CheckpointError ChecksumError DataError DownloadError MissingDataError "
+        "OfflineError",
         "files": "write_atomically write_tensors read_tensors",
         "memory": "NotEnoughMemory is_out_of_memory",
         "progress": "bar say",
         "provenance": "provenance",
         "seeding": "derived_seed seeded",
         "trainable": "Trainable load_model",
-        "transfer": "DownloadError OfflineError ChecksumError",
     },
 )

@@ -72,7 +72,7 @@ MOVED = {
     "statistics": "metrics.intervals",
     "steps": "training.step",
     "tiled": "adapters.tiled_attention",
-    "transfer": "core.transfer",
+    "transfer": "core.downloads",
     "transunet": "baselines.transunet",
     "zero_shot": "sam.prompting",
 }
