@@ -1,10 +1,16 @@
 """Downloads against a server on this machine: resume, restart, verification, the manual way."""
 
+import contextlib
 import hashlib
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -151,8 +157,8 @@ def test_a_transfer_that_never_ends_is_given_up_and_kept(server, tmp_path):
     server.cuts = [CHUNK] * 50
     with pytest.raises(DownloadError, match="breaks off") as caught:
         get(server, tmp_path)
-    assert len(server.log) == downloads.TRANSFER_TRIES
-    assert f"{CHUNK * downloads.TRANSFER_TRIES} of {len(BODY)} bytes are kept" in str(caught.value)
+    assert len(server.log) == downloads.DOWNLOAD_TRIES
+    assert f"{CHUNK * downloads.DOWNLOAD_TRIES} of {len(BODY)} bytes have come" in str(caught.value)
     assert leftovers(tmp_path) == ["weights.pth.part"]
     assert not (tmp_path / REMOTE.name).exists()
 
@@ -270,16 +276,16 @@ def test_the_published_checkpoints():
     assert downloads.CHECKPOINT_URL == "https://dl.fbaipublicfiles.com/segment_anything/"
 
 
-def test_samples_come_into_their_folder(server, monkeypatch):
+def test_samples_come_into_their_folder(server, monkeypatch, tmp_path):
     table, server.files = {}, {}
     for number in range(2):
         for kind in ("image", "label"):
             body = f"{kind}{number}".encode() * 50
             name = f"{kind}/{number}.png"
-            table[name] = (hashlib.sha256(body).hexdigest(), len(body))
+            table[name] = f"{name} {hashlib.sha256(body).hexdigest()} {len(body)}"
             server.files[f"/Landslide4Sense/{name}"] = body
-    remotes = [RemoteFile(path, *rest) for path, rest in table.items()]
-    monkeypatch.setattr(downloads, "sample_files", lambda name: remotes)
+    (tmp_path / "landslide4sense_sample.txt").write_text("\n".join(table.values()) + "\n")
+    monkeypatch.setattr(downloads, "TABLES", tmp_path)
     folder = downloads.fetch_samples("landslide4sense", base_url=server.url, progress=False)
     assert folder == downloads.cache_dir() / "landslide4sense_sample"
     found = {str(p.relative_to(folder).as_posix()) for p in folder.rglob("*.png")}
@@ -297,10 +303,8 @@ def test_samples_come_into_their_folder(server, monkeypatch):
 def test_real_samples_are_those_of_the_table(server, real_data):
     """The real files, served from this machine, pass the published hashes."""
     for name, folder in downloads.SAMPLE_FOLDERS.items():
-        for relative, *_ in downloads.sample_files(name):
-            body = (real_data / f"{name}_sample" / relative).read_bytes()
-            server.files[f"/{folder}/{relative}"] = body
-        assert len(downloads.sample_files(name)) == 40
+        for path in (real_data / f"{name}_sample").glob("*/*.png"):
+            server.files[f"/{folder}/{path.parent.name}/{path.name}"] = path.read_bytes()
         fetched = downloads.fetch_samples(name, base_url=server.url, progress=False)
         assert len(list(fetched.rglob("*.png"))) == 40
 
@@ -310,3 +314,77 @@ def test_unknown_names_are_refused():
         downloads.fetch_checkpoint("vit_x")
     with pytest.raises(ValueError, match="choose one of bijie, landslide4sense"):
         downloads.fetch_samples("bijia")
+
+
+PROCESS = """
+import sys
+from tlseg_lite.core import downloads
+from tlseg_lite.core.downloads import RemoteFile, fetch
+url, folder, sha256, size = sys.argv[1:]
+from pathlib import Path
+remote = RemoteFile("weights.pth", sha256, int(size))
+print(fetch(url + "weights.pth", remote, Path(folder), marker=True, progress=False))
+"""
+
+
+def test_two_processes_fetch_it_once(server, tmp_path):
+    arguments = [server.url, str(tmp_path), REMOTE.sha256, str(REMOTE.size)]
+    both = [
+        subprocess.Popen([sys.executable, "-c", PROCESS, *arguments], stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    for process in both:
+        assert process.communicate()[0].decode().strip() == str(tmp_path / REMOTE.name)
+        assert process.returncode == 0
+    assert server.log == [None]  # the second one waited and found it
+    assert (tmp_path / REMOTE.name).read_bytes() == BODY
+
+
+def test_a_cache_that_can_only_be_read(server, tmp_path, monkeypatch):
+    """What is there is used; what is not names the remedy."""
+    get(server, tmp_path)
+
+    def refused(*arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refused)  # tests may run as root, who may write anywhere
+    monkeypatch.setattr(os, "makedirs", refused)
+    monkeypatch.setattr(Path, "write_text", refused)
+    assert get(server, tmp_path, marker=True).read_bytes() == BODY
+    assert len(server.log) == 1
+    with pytest.raises(DownloadError, match=r"cannot write .*Permission denied.*TLSEG_CACHE"):
+        get(server, tmp_path / "new")
+    with pytest.raises(DownloadError, match="TLSEG_CACHE"):
+        downloads.fetch_samples("bijie", base_url=server.url, progress=False)
+
+
+def test_a_disk_that_fills_up_keeps_what_was_there(server, tmp_path, monkeypatch):
+    path, older = tmp_path / REMOTE.name, b"older" * 100
+    path.write_bytes(older)
+    real_open = open
+
+    def full(name, mode="r", *arguments, **options):
+        file = real_open(name, mode, *arguments, **options)
+        if str(name).endswith(".part"):
+            write, room = file.write, iter([2])
+
+            def some(chunk):
+                if next(room, None) is None:
+                    raise OSError(28, "No space left on device")
+                return write(chunk)
+
+            file = SimpleNamespace(write=some, tell=file.tell, close=file.close)
+            return contextlib.closing(file)
+        return file
+
+    monkeypatch.setattr(downloads, "open", full, raising=False)
+    with pytest.raises(DownloadError, match=r"No space left.*What was there is kept") as caught:
+        get(server, tmp_path)
+    assert "delete" not in str(caught.value).lower()
+    assert path.read_bytes() == older
+    assert (tmp_path / "weights.pth.part").read_bytes() == BODY[:CHUNK]
+    monkeypatch.undo()
+    monkeypatch.delenv("TLSEG_OFFLINE", raising=False)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert get(server, tmp_path).read_bytes() == BODY  # goes on where it stopped
+    assert server.log == [None, f"bytes={CHUNK}-"]

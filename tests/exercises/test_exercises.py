@@ -2,7 +2,6 @@
 
 import ast
 import math
-import time
 from functools import cache
 
 import numpy as np
@@ -94,10 +93,9 @@ def test_the_untouched_stub_is_no_answer(number, capsys):
 
 
 @every
-def test_the_solution_is_right_and_quick(number, capsys):
+def test_the_solution_is_right(number, capsys):
     exercise = EXERCISES[number]
     assert "tl.exercises.check" not in exercise.code
-    began = time.process_time()
     code = exercise.code
     assert "import tlseg_lite as tl" in code or not uses_package(code), "import what it uses"
     names: dict = {}
@@ -106,7 +104,6 @@ def test_the_solution_is_right_and_quick(number, capsys):
     assert result, result.message
     assert result.message.startswith(f"{number}: right. ")
     assert f"{number}: right. " in capsys.readouterr().out
-    assert time.process_time() - began < 15, "a solution takes seconds"
 
 
 def uses_package(code: str) -> bool:

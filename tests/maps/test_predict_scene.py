@@ -1,5 +1,6 @@
 """A scene becomes a map: the same whoever makes it, without seams, with clear errors."""
 
+import itertools
 import os
 
 import geopandas as gpd
@@ -52,7 +53,7 @@ def test_windows_cover_every_pixel_and_stay_inside(size, overlap):
     ends = [windows.finished(i) for i in range(len(windows.rows))]
     assert ends[0][0] == 0
     assert ends[-1][1] == size[0]
-    assert all(a[1] == b[0] for a, b in zip(ends, ends[1:], strict=False))
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(ends))
 
 
 @pytest.mark.parametrize("overlap", [0.125, 0.25, 0.5])

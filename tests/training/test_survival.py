@@ -55,7 +55,7 @@ def test_twenty_kills_leave_no_trace(tmp_path):
         env={**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "100000"},
         capture_output=True,
         text=True,
-        timeout=560,
+        timeout=1800,
     )
     assert told.returncode == 0, told.stderr
     report = json.loads(told.stdout.splitlines()[-1])

@@ -1,14 +1,14 @@
-"""Fetching SAM's checkpoints and the real samples: once, verified, resumable, or with a manual way.
+"""Fetching SAM's checkpoints and the real samples: once, verified, or by hand.
 
 Everything lies in one cache folder, each file under its published name, and nothing gets there
-before its sha256 is right: a download grows in ``<name>.part`` and continues there after an
-interruption.
+before its sha256 is right: a full disk or a lost connection leaves what was there. The samples come
+through `pooch`; a checkpoint of up to 2.6 GB grows in ``<name>.part`` and continues there after an
+interruption, which `pooch` cannot do.
 """
 
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import logging
 import os
@@ -17,17 +17,24 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
+from tlseg_lite.core.errors import ChecksumError, DownloadError, OfflineError
+from tlseg_lite.core.locks import locked
 from tlseg_lite.core.progress import bar
 
 CONNECT_SECONDS, ANSWER_SECONDS, READ_SECONDS = 5, 8, 30
-CONNECT_TRIES, TRANSFER_TRIES = 2, 5
+CONNECT_TRIES, DOWNLOAD_TRIES = 2, 5
 CHUNK = 1 << 16  # bytes; an interruption loses at most one chunk
 PAUSE_SECONDS = 0.5  # before the second try; doubled before each further one
+
+CHECKPOINT_URL = "https://dl.fbaipublicfiles.com/segment_anything/"
+_REVISION = "877934ca918aea399823f270d47e6eb96342bf2f"
+SAMPLES_URL = f"https://raw.githubusercontent.com/JunchuanYu/TransLandSeg/{_REVISION}/data/"
+SAMPLE_FOLDERS = {"bijie": "Bijie", "landslide4sense": "Landslide4Sense"}  # on the server
+TABLES = Path(__file__).with_name("tables")
+"""``<name>_sample.txt``: path, sha256 and size in bytes of each sample file."""
 
 
 class RemoteFile(NamedTuple):
@@ -37,29 +44,13 @@ class RemoteFile(NamedTuple):
     sha256: str
     size: int
 
+    def by_hand(self, url: str, path: Path) -> str:
+        """How to get the file by hand: what to fetch, where to put it, how to recognise it."""
+        return (
+            f"By hand: fetch {url}\n  and put it at {path}\n"
+            f"  size {self.size} bytes, sha256 {self.sha256}"
+        )
 
-class DownloadError(RuntimeError):
-    """A file could not be fetched. ``.reason`` is the cause in a few words."""
-
-    def __init__(self, message: str, reason: str):
-        super().__init__(message)
-        self.reason = reason
-
-
-class OfflineError(DownloadError):
-    """A file is not here and TLSEG_OFFLINE forbids fetching it."""
-
-
-class ChecksumError(DownloadError):
-    """A file is not the published one, by its sha256."""
-
-
-CHECKPOINT_URL = "https://dl.fbaipublicfiles.com/segment_anything/"
-SAMPLES_URL = (
-    "https://raw.githubusercontent.com/JunchuanYu/TransLandSeg/"
-    "877934ca918aea399823f270d47e6eb96342bf2f/data/"
-)
-SAMPLE_FOLDERS = {"bijie": "Bijie", "landslide4sense": "Landslide4Sense"}  # on the server
 
 CHECKPOINTS = {
     "vit_b": RemoteFile(
@@ -125,14 +116,6 @@ def fetch_checkpoint(name: str, *, base_url: str = CHECKPOINT_URL, progress: boo
     return fetch(base_url + remote.name, remote, cache_dir(), marker=True, progress=progress)
 
 
-@cache
-def sample_files(name: str) -> list[RemoteFile]:
-    """The files of the samples ``"bijie"`` or ``"landslide4sense"``, as they are published."""
-    with (files("tlseg_lite.core") / "sample_files.csv").open(encoding="utf-8") as table:
-        rows = [row for row in csv.DictReader(table) if row["samples"] == name]
-    return [RemoteFile(row["file"], row["sha256"], int(row["bytes"])) for row in rows]
-
-
 def fetch_samples(name: str, *, base_url: str = SAMPLES_URL, progress: bool = True) -> Path:
     """The folder ``<cache>/<name>_sample`` with ``image`` and ``label``, every file verified.
 
@@ -148,20 +131,34 @@ def fetch_samples(name: str, *, base_url: str = SAMPLES_URL, progress: bool = Tr
         ValueError: for another name.
         OfflineError, ChecksumError, DownloadError: each names the first file that is not there.
     """
+    import pooch
+
     if name not in SAMPLE_FOLDERS:
         raise ValueError(f"unknown samples {name!r}; choose one of {', '.join(SAMPLE_FOLDERS)}")
     folder = cache_dir() / f"{name}_sample"
-    remotes = sample_files(name)
+    rows = map(str.split, (TABLES / f"{name}_sample.txt").read_text(encoding="utf-8").splitlines())
+    remotes = [RemoteFile(path, sha256, int(size)) for path, sha256, size in rows]
+    files = pooch.create(
+        path=folder,
+        base_url=f"{base_url}{SAMPLE_FOLDERS[name]}/",
+        registry={remote.name: remote.sha256 for remote in remotes},
+    )
     wanted = [remote for remote in remotes if not _is_verified(folder / remote.name, remote)]
     show = progress and bool(wanted) and not offline()
     for remote in bar(wanted, desc=f"{name} samples", unit="file", show=show):
-        url = f"{base_url}{SAMPLE_FOLDERS[name]}/{remote.name}"
-        fetch(url, remote, folder, marker=False, progress=False)
+        url, path = files.get_url(remote.name), folder / remote.name
+        with _errors_named(url, remote, path), _quiet_pooch():
+            files.fetch(
+                remote.name,
+                downloader=lambda url, to, _, r=remote, p=path: _complete(url, r, Path(to), p),
+            )
     return folder
 
 
 def fetch(url: str, remote: RemoteFile, folder: Path, *, marker: bool, progress: bool) -> Path:
     """The file `remote` in `folder`, downloaded from `url` unless it is there and right.
+
+    Two processes that want it wait for each other; one of them fetches it.
 
     Args:
         marker: keep ``<name>.verified`` beside the file, so that it is hashed only once.
@@ -172,30 +169,10 @@ def fetch(url: str, remote: RemoteFile, folder: Path, *, marker: bool, progress:
     path = folder / remote.name
     if _is_verified(path, remote, marker):
         return path
-    if offline():
-        if path.is_file():
-            raise ChecksumError(
-                f"{path} is not the published file (size {path.stat().st_size}) and TLSEG_OFFLINE "
-                f"is set. Replace it.\n{by_hand(url, remote, path)}",
-                f"the file {remote.name} in the cache is damaged",
-            )
-        raise OfflineError(
-            f"{remote.name} is not in the cache and TLSEG_OFFLINE is set.\n"
-            f"{by_hand(url, remote, path)}\nOr unset TLSEG_OFFLINE",
-            "TLSEG_OFFLINE is set and the cache has none",
-        )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(folder):
-            if not _is_verified(path, remote, marker):  # another process may have fetched it
-                _download(url, remote, path, progress)
-                _is_verified(path, remote, marker)
-    except OSError as error:
-        raise DownloadError(
-            f"cannot write {path}: {error}. Free some space, or set TLSEG_CACHE to a folder that "
-            f"can be written.\n{by_hand(url, remote, path)}",
-            "the cache folder cannot be written",
-        ) from error
+    with _errors_named(url, remote, path), locked(path):
+        if not _is_verified(path, remote, marker):  # another process may have fetched it
+            _fetch_resuming(url, remote, path, progress)
+            _is_verified(path, remote, marker)
     return path
 
 
@@ -203,63 +180,47 @@ def _is_verified(path: Path, remote: RemoteFile, marker: bool = False) -> bool:
     """Whether the file is there and is the published one."""
     if not path.is_file() or path.stat().st_size != remote.size:
         return False
-    note = path.with_name(path.name + ".verified")
-    state = path.stat()
+    note, state = path.with_name(path.name + ".verified"), path.stat()
     known = {"sha256": remote.sha256, "size": state.st_size, "mtime_ns": state.st_mtime_ns}
-    if marker:
-        with contextlib.suppress(OSError, ValueError):
-            if json.loads(note.read_text(encoding="utf-8")) == known:
-                return True
-    if sha256_of(path) != remote.sha256:
-        return False
-    if marker:
+    with contextlib.suppress(OSError, ValueError):
+        if marker and json.loads(note.read_text(encoding="utf-8")) == known:
+            return True
+    right = sha256_of(path) == remote.sha256
+    if right and marker:
         with contextlib.suppress(OSError):  # a cache that can only be read is hashed each time
             note.write_text(json.dumps(known), encoding="utf-8")
-    return True
+    return right
 
 
 @contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """One download into `folder` at a time, where the system can lock files."""
+def _errors_named(url: str, remote: RemoteFile, path: Path) -> Iterator[None]:
+    """What goes wrong inside, or is forbidden, as an error that says how to do it by hand."""
+    if offline():
+        if path.is_file():
+            raise ChecksumError(
+                f"{path} is not the published file (size {path.stat().st_size}) and TLSEG_OFFLINE "
+                f"is set. Replace it.\n{remote.by_hand(url, path)}",
+                f"the file {remote.name} in the cache is damaged",
+            )
+        raise OfflineError(
+            f"{remote.name} is not in the cache and TLSEG_OFFLINE is set.\n"
+            f"{remote.by_hand(url, path)}\nOr unset TLSEG_OFFLINE",
+            "TLSEG_OFFLINE is set and the cache has none",
+        )
     try:
-        import fcntl
-    except ImportError:  # Windows
         yield
-        return
-    with open(folder / ".lock", "w") as handle:
-        with contextlib.suppress(OSError):  # some network file systems cannot lock
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
-def _download(url: str, remote: RemoteFile, path: Path, progress: bool) -> None:
-    """Fetch with pooch, which compares the sha256 and only then moves the file to its name."""
-    import pooch
-
-    free = shutil.disk_usage(path.parent).free
-    if free < remote.size:
-        raise OSError(f"{remote.size} bytes needed, {free} bytes free")
-    registry = pooch.create(
-        path=path.parent,
-        base_url="",
-        registry={path.name: f"sha256:{remote.sha256}"},
-        urls={path.name: url},
-    )
-    part = path.with_name(path.name + ".part")
-    resumed = part.is_file() and part.stat().st_size > 0
-    downloader = ResumingDownloader(part, remote, path, progress)
-    with _quiet_pooch():
-        for last in (False, True) if resumed else (True,):
-            try:
-                registry.fetch(path.name, downloader=downloader)
-                return
-            except ValueError as error:  # pooch: the sha256 differs; its temporary file is gone
-                if last:
-                    raise ChecksumError(
-                        f"what {url} sent is not the published file (another sha256). Try again "
-                        f"later, or on another network.\n{by_hand(url, remote, path)}",
-                        "the server sent another file than the published one",
-                    ) from error
+    except OSError as error:
+        raise DownloadError(
+            f"cannot write {path}: {error}. What was there is kept. Free some space, or set "
+            f"TLSEG_CACHE to a folder that can be written.\n{remote.by_hand(url, path)}",
+            "the cache folder cannot be written",
+        ) from error
+    except ValueError as error:  # pooch's word for another sha256
+        raise ChecksumError(
+            f"what {url} sent is not the published file (another sha256). Try again later, or on "
+            f"another network.\n{remote.by_hand(url, path)}",
+            "the server sent another file than the published one",
+        ) from error
 
 
 @contextlib.contextmanager
@@ -274,14 +235,6 @@ def _quiet_pooch() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-def by_hand(url: str, remote: RemoteFile, path: Path) -> str:
-    """How to get a file by hand: what to fetch, where to put it, how to recognise it."""
-    return (
-        f"By hand: fetch {url}\n  and put it at {path}\n"
-        f"  size {remote.size} bytes, sha256 {remote.sha256}"
-    )
 
 
 def answer(url: str, headers: dict[str, str]):
@@ -314,99 +267,95 @@ def answer(url: str, headers: dict[str, str]):
     return result
 
 
-class _Interrupted(Exception):
-    """A transfer ended early or the server had a temporary fault; another try may help."""
+def _fetch_resuming(url: str, remote: RemoteFile, path: Path, progress: bool) -> None:
+    """Complete ``<name>.part``, compare its sha256, and only then give it its name."""
+    part = path.with_name(path.name + ".part")
+    needed, free = remote.size - _size(part), shutil.disk_usage(path.parent).free
+    if free < needed:
+        raise OSError(f"{needed} bytes needed, {free} bytes free")
+    resumed = _size(part) > 0
+    while True:
+        _complete(url, remote, part, path, progress)
+        if sha256_of(part) == remote.sha256:
+            os.replace(part, path)
+            return
+        part.unlink()
+        if not resumed:
+            raise ValueError("another sha256")
+        resumed = False  # what an earlier run had left may have been wrong
 
 
-class ResumingDownloader:
-    """A downloader for pooch that keeps what has come and asks the server for the rest.
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
 
-    The bytes grow in `part`. A server that ignores the range, or does not know it, makes the
-    download begin again. Connecting is tried `CONNECT_TRIES` times, a transfer that keeps
-    breaking off `TRANSFER_TRIES` times.
+
+def _complete(url: str, remote: RemoteFile, part: Path, path: Path, progress=False) -> None:
+    """Ask for what `part` lacks until it has its size.
+
+    Connecting is tried `CONNECT_TRIES` times, a download that keeps breaking off `DOWNLOAD_TRIES`
+    times.
     """
+    import requests
 
-    def __init__(self, part: Path, remote: RemoteFile, path: Path, progress: bool):
-        self.part, self.remote, self.path, self.progress = part, remote, path, progress
+    pause, refused, broken = PAUSE_SECONDS, 0, 0
+    while (before := _size(part)) < remote.size:
+        try:
+            return _ask_for_the_rest(url, remote, part, path, progress)
+        except requests.RequestException as error:
+            cause = error
+        if isinstance(cause, requests.ConnectTimeout):
+            refused = CONNECT_TRIES  # long enough for a machine without a network
+        elif isinstance(cause, requests.ConnectionError) and _size(part) == before:
+            refused += 1
+        else:
+            broken += 1
+        if refused >= CONNECT_TRIES or broken >= DOWNLOAD_TRIES:
+            what = "cannot be reached" if refused >= CONNECT_TRIES else "breaks off"
+            what = f"{url.split('/')[2]} {what}"
+            raise DownloadError(
+                f"{what} ({type(cause).__name__}: {cause}). Check the network and try again: "
+                f"{_size(part)} of {remote.size} bytes have come.\n{remote.by_hand(url, path)}",
+                what,
+            ) from cause
+        time.sleep(pause)
+        pause *= 2
 
-    def __call__(self, url: str, output_file, pooch, check_only: bool = False) -> None:
-        """Fetch `url` completely into `part`, then rename it to `output_file`."""
-        import requests
 
-        pause, refused, broken = PAUSE_SECONDS, 0, 0
-        while self._have() != self.remote.size:
-            before = self._have()
-            try:
-                self._transfer(url)
-                break
-            except (requests.RequestException, _Interrupted) as error:
-                cause = error
-            if isinstance(cause, requests.ConnectTimeout):
-                refused = CONNECT_TRIES  # long enough for a machine without a network
-            elif isinstance(cause, requests.ConnectionError) and self._have() == before:
-                refused += 1
-            else:
-                broken += 1
-            if refused >= CONNECT_TRIES or broken >= TRANSFER_TRIES:
-                what = "cannot be reached" if refused >= CONNECT_TRIES else "breaks off"
-                host = url.split("/")[2]
-                raise DownloadError(
-                    f"{host} {what} ({type(cause).__name__}: {cause}). Check the network and try "
-                    f"again: {self._have()} of {self.remote.size} bytes are kept.\n"
-                    f"{by_hand(url, self.remote, self.path)}",
-                    f"{host} {what}",
-                ) from cause
-            time.sleep(pause)
-            pause *= 2
-        os.replace(self.part, output_file)
+def _ask_for_the_rest(url, remote: RemoteFile, part: Path, path: Path, progress: bool) -> None:
+    """One request: from where `part` ends if the server can, else from the beginning.
 
-    def _have(self) -> int:
-        return self.part.stat().st_size if self.part.is_file() else 0
+    Raises:
+        requests.RequestException: HTTPError among them where another try may help.
+    """
+    import requests
 
-    def _transfer(self, url: str) -> None:
-        """One request: from where `part` ends if the server can, else from the beginning."""
-        have = self._have()
-        if have > self.remote.size:
-            self.part.unlink()
-            have = 0
-        headers = {"Accept-Encoding": "identity"}  # the sizes are those of the file itself
-        if have:
-            headers["Range"] = f"bytes={have}-"
-        with answer(url, headers) as response:
-            status = response.status_code
-            if status == 416:  # the server's file ends before our part does
-                self.part.unlink()
-                raise _Interrupted("the server does not know the rest; beginning again")
-            if status in (408, 429) or status >= 500:
-                raise _Interrupted(f"the server answers {status} {response.reason}")
-            if status not in (200, 206):
-                raise DownloadError(
-                    f"the server answers {status} {response.reason} for {url}.\n"
-                    f"{by_hand(url, self.remote, self.path)}",
-                    f"the server answers {status} for {self.remote.name}",
-                )
-            expected = f"bytes {have}-"
-            if status == 206 and not response.headers.get("Content-Range", "").startswith(expected):
-                self.part.unlink(missing_ok=True)
-                raise _Interrupted("the server sent another range; beginning again")
-            self._store(response, have if status == 206 else 0)
-        if self._have() < self.remote.size:
-            raise _Interrupted(f"{self._have()} of {self.remote.size} bytes came")
-
-    def _store(self, response, have: int) -> None:
+    have = _size(part)
+    headers = {"Accept-Encoding": "identity"}  # the sizes are those of the file itself
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    with answer(url, headers) as response:
+        code, status = response.status_code, f"{response.status_code} {response.reason}"
+        begins = response.headers.get("Content-Range", "")
+        if code == 416 or (code == 206 and not begins.startswith(f"bytes {have}-")):
+            part.unlink(missing_ok=True)
+            raise requests.HTTPError("the server does not know the rest; beginning again")
+        if code in (408, 429) or code >= 500:
+            raise requests.HTTPError(f"the server answers {status}")
+        if code not in (200, 206):
+            raise DownloadError(
+                f"the server answers {status} for {url}.\n{remote.by_hand(url, path)}",
+                f"the server answers {code} for {remote.name}",
+            )
+        have = have if code == 206 else 0
+        options = {"unit": "B", "unit_scale": True, "show": progress}
         with (
-            bar(
-                desc=self.remote.name,
-                total=self.remote.size,
-                initial=have,
-                unit="B",
-                unit_scale=True,
-                show=self.progress,
-            ) as shown,
-            open(self.part, "ab" if have else "wb") as file,
+            bar(desc=remote.name, total=remote.size, initial=have, **options) as shown,
+            open(part, "ab" if have else "wb") as file,
         ):
             for chunk in response.iter_content(CHUNK):
                 file.write(chunk)
                 shown.update(len(chunk))
-                if file.tell() > self.remote.size:
+                if file.tell() > remote.size:
                     break  # another file than the published one; the sha256 will say so
+    if _size(part) < remote.size:
+        raise requests.HTTPError(f"{_size(part)} of {remote.size} bytes came")
