@@ -11,7 +11,7 @@ __version__ = "0.2.0"
 
 _FOLDERS = (
     "core data scenes metrics audit sam adapters baselines training experiments export "
-    "pretraining exercises widgets cli plots"
+    "maps pretraining exercises widgets cli plots"
 )
 
 __getattr__, __dir__, __all__ = lazy(

@@ -19,6 +19,11 @@ RECORDS = {
     "own_choice.csv": ("the choice among the three masks, trained anew", "own_choice.py"),
     "ablation.csv": ("the grid of ATL designs", "ablation.py"),
     "comparison.csv": ("TransLandSeg and the compared models, one protocol", "comparison.py"),
+    "recipe_search.csv": ("recipes tried on real Bijie, validation only", "recipe_search.py"),
+    "drone_scene.csv": (
+        "a drone orthophoto, mapped after learning its left half",
+        "drone_scene.py",
+    ),
     "separability.csv": ("what one colour threshold can do", "separability.py"),
     "encoder_speed.csv": ("speed and memory of the encoder", "encoder_speed.py"),
     "data_loading.csv": ("how fast images are read", "data_loading.py"),

@@ -138,7 +138,7 @@ def test_chapter_runs_as_in_colab(runtime, path, tmp_path, monkeypatch):
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # as Colab sets it
     }
     client = NotebookClient(
-        notebook, kernel_name="colab", timeout=900, resources={"metadata": {"path": str(folder)}}
+        notebook, kernel_name="colab", timeout=1800, resources={"metadata": {"path": str(folder)}}
     )
     try:
         client.execute(env=environment)  # the first error ends it

@@ -189,7 +189,7 @@ def test_reveal_and_mathematics_work_in_a_browser_without_network(folder, tmp_pa
     command += ["--disable-background-networking", "--disable-component-update"]
     command += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=12000"]
     command += ["--enable-logging=stderr", "--v=0", "--dump-dom", tried.as_uri()]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=True)
     tried.unlink()
     found = BeautifulSoup(run.stdout, "html.parser").find(id="probe")
     assert found, run.stderr[-1500:]

@@ -1,14 +1,16 @@
-"""Downloads against a server on this machine: resume, restart, verification, by hand."""
+"""Downloads against a server on this machine: resume, restart, verification, the manual way."""
 
-import errno
+import contextlib
 import hashlib
 import json
 import os
-import re
 import socket
+import subprocess
+import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -80,7 +82,7 @@ def get(server, folder, marker=False, remote=REMOTE):
 
 
 def leftovers(folder):
-    return sorted(p.name for p in folder.iterdir() if p.name != REMOTE.name)
+    return sorted(p.name for p in folder.iterdir() if p.name not in (REMOTE.name, ".lock"))
 
 
 def test_a_file_comes_whole_and_only_once(server, tmp_path, capfd):
@@ -155,14 +157,14 @@ def test_a_transfer_that_never_ends_is_given_up_and_kept(server, tmp_path):
     server.cuts = [CHUNK] * 50
     with pytest.raises(DownloadError, match="breaks off") as caught:
         get(server, tmp_path)
-    assert len(server.log) == downloads.TRANSFER_TRIES
-    assert f"{CHUNK * downloads.TRANSFER_TRIES} of {len(BODY)} bytes are kept" in str(caught.value)
+    assert len(server.log) == downloads.DOWNLOAD_TRIES
+    assert f"{CHUNK * downloads.DOWNLOAD_TRIES} of {len(BODY)} bytes have come" in str(caught.value)
     assert leftovers(tmp_path) == ["weights.pth.part"]
     assert not (tmp_path / REMOTE.name).exists()
 
 
 @pytest.mark.parametrize("body", [b"z" * len(BODY), BODY + b"more"])
-def test_another_file_is_refused_and_how_to_get_it_by_hand(server, tmp_path, body):
+def test_another_file_is_refused_with_the_manual_way(server, tmp_path, body):
     server.files["/weights.pth"] = body
     with pytest.raises(ChecksumError, match="not the published file") as caught:
         get(server, tmp_path)
@@ -236,60 +238,6 @@ def test_no_room_is_said_before_the_download(server, tmp_path, monkeypatch):
     assert server.log == []
 
 
-@pytest.mark.parametrize(
-    ("number", "words", "reason"),
-    [
-        (errno.ENOSPC, "Free some space (what has come is kept), or set TLSEG_CACHE", "full"),
-        (errno.EACCES, "Set TLSEG_CACHE to a folder that can be written", "cannot be written"),
-        (errno.EROFS, "Set TLSEG_CACHE to a folder that can be written", "cannot be written"),
-    ],
-)
-def test_a_disk_that_fills_up_keeps_what_was_there(
-    server, tmp_path, monkeypatch, number, words, reason
-):
-    (tmp_path / REMOTE.name).write_bytes(b"an older file")
-    server.cuts = [3 * CHUNK]
-    real = downloads._transfer
-
-    def twice(url, remote, part, progress):
-        if part.is_file():
-            raise OSError(number, os.strerror(number))
-        real(url, remote, part, progress)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(downloads, "_transfer", twice)
-        with pytest.raises(DownloadError, match=re.escape(words)) as caught:
-            get(server, tmp_path)
-    assert reason in caught.value.reason
-    assert "delete" not in str(caught.value)
-    assert (tmp_path / REMOTE.name).read_bytes() == b"an older file"
-    assert (tmp_path / "weights.pth.part").read_bytes() == BODY[: 3 * CHUNK]
-    assert get(server, tmp_path).read_bytes() == BODY
-    assert server.log == [None, f"bytes={3 * CHUNK}-"]
-
-
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_cache_that_can_only_be_read(server, tmp_path):
-    get(server, tmp_path / "cache", marker=True)
-    (tmp_path / "cache" / "weights.pth.verified").unlink()
-    (tmp_path / "cache").chmod(0o555)
-    try:
-        assert get(server, tmp_path / "cache", marker=True).read_bytes() == BODY
-        other = REMOTE._replace(name="other.pth")
-        with pytest.raises(DownloadError, match="Set TLSEG_CACHE"):
-            get(server, tmp_path / "cache", remote=other)
-    finally:
-        (tmp_path / "cache").chmod(0o755)
-
-
-def test_two_that_want_one_file_fetch_it_once(server, tmp_path):
-    with ThreadPoolExecutor(4) as several:
-        paths = list(several.map(lambda _: get(server, tmp_path), range(4)))
-    assert {path.read_bytes() for path in paths} == {BODY}
-    assert server.log == [None]
-    assert leftovers(tmp_path) == []
-
-
 def test_a_cache_that_is_a_file_is_said(server, tmp_path):
     (tmp_path / "cache").write_text("not a folder")
     with pytest.raises(DownloadError, match="cannot write"):
@@ -328,16 +276,16 @@ def test_the_published_checkpoints():
     assert downloads.CHECKPOINT_URL == "https://dl.fbaipublicfiles.com/segment_anything/"
 
 
-def test_samples_come_into_their_folder(server, monkeypatch):
+def test_samples_come_into_their_folder(server, monkeypatch, tmp_path):
     table, server.files = {}, {}
     for number in range(2):
         for kind in ("image", "label"):
             body = f"{kind}{number}".encode() * 50
             name = f"{kind}/{number}.png"
-            table[name] = (hashlib.sha256(body).hexdigest(), len(body))
+            table[name] = f"{name} {hashlib.sha256(body).hexdigest()} {len(body)}"
             server.files[f"/Landslide4Sense/{name}"] = body
-    remotes = [RemoteFile(path, *rest) for path, rest in table.items()]
-    monkeypatch.setattr(downloads, "sample_files", lambda name: remotes)
+    (tmp_path / "landslide4sense_sample.txt").write_text("\n".join(table.values()) + "\n")
+    monkeypatch.setattr(downloads, "TABLES", tmp_path)
     folder = downloads.fetch_samples("landslide4sense", base_url=server.url, progress=False)
     assert folder == downloads.cache_dir() / "landslide4sense_sample"
     found = {str(p.relative_to(folder).as_posix()) for p in folder.rglob("*.png")}
@@ -355,10 +303,8 @@ def test_samples_come_into_their_folder(server, monkeypatch):
 def test_real_samples_are_those_of_the_table(server, real_data):
     """The real files, served from this machine, pass the published hashes."""
     for name, folder in downloads.SAMPLE_FOLDERS.items():
-        for relative, *_ in downloads.sample_files(name):
-            body = (real_data / f"{name}_sample" / relative).read_bytes()
-            server.files[f"/{folder}/{relative}"] = body
-        assert len(downloads.sample_files(name)) == 40
+        for path in (real_data / f"{name}_sample").glob("*/*.png"):
+            server.files[f"/{folder}/{path.parent.name}/{path.name}"] = path.read_bytes()
         fetched = downloads.fetch_samples(name, base_url=server.url, progress=False)
         assert len(list(fetched.rglob("*.png"))) == 40
 
@@ -368,3 +314,77 @@ def test_unknown_names_are_refused():
         downloads.fetch_checkpoint("vit_x")
     with pytest.raises(ValueError, match="choose one of bijie, landslide4sense"):
         downloads.fetch_samples("bijia")
+
+
+PROCESS = """
+import sys
+from tlseg_lite.core import downloads
+from tlseg_lite.core.downloads import RemoteFile, fetch
+url, folder, sha256, size = sys.argv[1:]
+from pathlib import Path
+remote = RemoteFile("weights.pth", sha256, int(size))
+print(fetch(url + "weights.pth", remote, Path(folder), marker=True, progress=False))
+"""
+
+
+def test_two_processes_fetch_it_once(server, tmp_path):
+    arguments = [server.url, str(tmp_path), REMOTE.sha256, str(REMOTE.size)]
+    both = [
+        subprocess.Popen([sys.executable, "-c", PROCESS, *arguments], stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    for process in both:
+        assert process.communicate()[0].decode().strip() == str(tmp_path / REMOTE.name)
+        assert process.returncode == 0
+    assert server.log == [None]  # the second one waited and found it
+    assert (tmp_path / REMOTE.name).read_bytes() == BODY
+
+
+def test_a_cache_that_can_only_be_read(server, tmp_path, monkeypatch):
+    """What is there is used; what is not names the remedy."""
+    get(server, tmp_path)
+
+    def refused(*arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refused)  # tests may run as root, who may write anywhere
+    monkeypatch.setattr(os, "makedirs", refused)
+    monkeypatch.setattr(Path, "write_text", refused)
+    assert get(server, tmp_path, marker=True).read_bytes() == BODY
+    assert len(server.log) == 1
+    with pytest.raises(DownloadError, match=r"cannot write .*Permission denied.*TLSEG_CACHE"):
+        get(server, tmp_path / "new")
+    with pytest.raises(DownloadError, match="TLSEG_CACHE"):
+        downloads.fetch_samples("bijie", base_url=server.url, progress=False)
+
+
+def test_a_disk_that_fills_up_keeps_what_was_there(server, tmp_path, monkeypatch):
+    path, older = tmp_path / REMOTE.name, b"older" * 100
+    path.write_bytes(older)
+    real_open = open
+
+    def full(name, mode="r", *arguments, **options):
+        file = real_open(name, mode, *arguments, **options)
+        if str(name).endswith(".part"):
+            write, room = file.write, iter([2])
+
+            def some(chunk):
+                if next(room, None) is None:
+                    raise OSError(28, "No space left on device")
+                return write(chunk)
+
+            file = SimpleNamespace(write=some, tell=file.tell, close=file.close)
+            return contextlib.closing(file)
+        return file
+
+    monkeypatch.setattr(downloads, "open", full, raising=False)
+    with pytest.raises(DownloadError, match=r"No space left.*What was there is kept") as caught:
+        get(server, tmp_path)
+    assert "delete" not in str(caught.value).lower()
+    assert path.read_bytes() == older
+    assert (tmp_path / "weights.pth.part").read_bytes() == BODY[:CHUNK]
+    monkeypatch.undo()
+    monkeypatch.delenv("TLSEG_OFFLINE", raising=False)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert get(server, tmp_path).read_bytes() == BODY  # goes on where it stopped
+    assert server.log == [None, f"bytes={CHUNK}-"]

@@ -48,3 +48,29 @@ def test_a_killed_holder_is_no_obstacle(tmp_path):
     with locked(tmp_path / "a", wait=False):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+WITH_A_CHILD = """
+import os, sys
+from tlseg_lite.core.locks import locked
+with locked(sys.argv[1]):
+    number = os.fork()
+    if not number:
+        print(os.getpid(), flush=True)
+    sys.stdin.read()  # both live until they are told
+    if not number:
+        os._exit(0)
+"""
+
+
+def test_children_do_not_keep_the_lock_of_a_killed_parent(tmp_path):
+    """A loader's workers notice after seconds that their parent was killed."""
+    command = [sys.executable, "-c", WITH_A_CHILD, str(tmp_path / "a")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        worker = int(parent.stdout.readline())
+        parent.kill()
+        os.waitpid(parent.pid, 0)
+        os.kill(worker, 0)  # it lives
+        with locked(tmp_path / "a", wait=False):
+            pass
+        parent.stdin.close()

@@ -115,7 +115,7 @@ def test_two_processes_that_write_one_file_lose_nothing(tmp_path):
     (tmp_path / "writer.py").write_text(WRITER)
     command = [sys.executable, str(tmp_path / "writer.py")]
     writers = [subprocess.Popen([*command, name, str(tmp_path)]) for name in "ab"]
-    assert [writer.wait(timeout=300) for writer in writers] == [0, 0]
+    assert [writer.wait(timeout=1800) for writer in writers] == [0, 0]
     rows = Rows(tmp_path / "a.csv", ["writer", "number"]).read()
     for name in "ab":
         assert [int(r["number"]) for r in rows if r["writer"] == name] == list(range(40))

@@ -1,6 +1,7 @@
 """Objectives against segment_anything and closed forms; the loop saves, resumes and exports."""
 
 import csv
+import itertools
 import os
 from dataclasses import replace
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ import torch.multiprocessing
 from safetensors import safe_open
 
 import tlseg_lite as tl
-from tlseg_lite.pretraining import DeadLeaves, Plan, export, objective, pretrain
+from tlseg_lite.pretraining import DeadLeaves, Plan, export, loop, objective, pretrain
 from tlseg_lite.pretraining.held_out import CURVE, HeldOut
 from tlseg_lite.pretraining.loop import PictureStream, _Run
 from tlseg_lite.pretraining.muon import Muon, orthogonalise
@@ -26,6 +27,13 @@ trained = pytest.mark.skipif(not MINI_WEIGHTS.is_file(), reason="no weights in t
 @pytest.fixture(scope="module")
 def sam():
     return tl.load_sam("sam_mini", weights=None, seed=5)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Every step takes one second, however fast or busy the machine is: n / 60 minutes, n steps."""
+    seconds = itertools.count()
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
 
 
 @pytest.fixture
@@ -252,19 +260,18 @@ def test_schedule_follows_the_clock():
     assert plan.difficulty(0.9) == pytest.approx(1.0)
 
 
-def test_run_saves_resumes_and_exports(tmp_path):
+def test_run_saves_resumes_and_exports(tmp_path, clock):
     quiet = {"workers": 0, "device": "cpu", "plan": TINY, "report": None}
-    pretrain(tmp_path, minutes=1e-3, **quiet)
+    pretrain(tmp_path, minutes=2 / 60, **quiet)
     first = torch.load(tmp_path / "state.pt", weights_only=True)
-    assert first["pictures"] == 2 * first["steps"] > 0
+    assert (first["steps"], first["pictures"], first["seconds"]) == (2, 4, 2.0)
     with pytest.raises(FileExistsError, match="resume=True"):
         pretrain(tmp_path, minutes=1, **quiet)
     lines = []
-    more = first["seconds"] / 60 * 1.5  # the clock goes on at two thirds of this: second phase
     quiet["report"] = lines.append
-    path = pretrain(tmp_path, minutes=more, resume=True, **quiet)
+    path = pretrain(tmp_path, minutes=3 / 60, resume=True, **quiet)  # at two thirds: second phase
     second = torch.load(tmp_path / "state.pt", weights_only=True)
-    assert second["steps"] > first["steps"]
+    assert (second["steps"], second["pictures"]) == (3, 6)
     assert "resumed" in lines[0]
     with (tmp_path / "curve.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -278,7 +285,7 @@ def test_run_saves_resumes_and_exports(tmp_path):
         assert file.metadata()["pictures"] == str(second["pictures"])
 
 
-def test_run_can_start_from_given_weights(tmp_path):
+def test_run_can_start_from_given_weights(tmp_path, clock):
     torch.manual_seed(0)
     state = {k: v.half() for k, v in build_sam("sam_mini").state_dict().items()}
     torch.save(state, tmp_path / "start.pth")
@@ -293,7 +300,7 @@ def test_run_can_start_from_given_weights(tmp_path):
         held_out=1,
     )
     path = pretrain(
-        tmp_path / "run", minutes=0.01, start=tmp_path / "start.pth", plan=plan,
+        tmp_path / "run", minutes=2 / 60, start=tmp_path / "start.pth", plan=plan,
         workers=0, device="cpu", report=None,
     )  # fmt: skip
     got = tl.load_sam("sam_mini", weights=path).state_dict()
@@ -301,13 +308,13 @@ def test_run_can_start_from_given_weights(tmp_path):
         torch.testing.assert_close(got[key], value.float(), msg=key)
 
 
-def test_a_run_that_continues_may_keep_half_of_its_start(tmp_path):
+def test_a_run_that_continues_may_keep_half_of_its_start(tmp_path, clock):
     state = {k: v.half() for k, v in build_sam("sam_mini").state_dict().items()}
     torch.save(state, tmp_path / "start.pth")
-    # full rate from the first step on, which a slow machine may end with
+    # full rate from the first step on
     plan = replace(TINY, dense=1.0, rate=0.01, warmup=1e-5, average=0.5, share=0.5)
     path = pretrain(
-        tmp_path / "run", minutes=0.02, start=tmp_path / "start.pth", plan=plan,
+        tmp_path / "run", minutes=3 / 60, start=tmp_path / "start.pth", plan=plan,
         workers=0, device="cpu", report=None,
     )  # fmt: skip
     learned = torch.load(tmp_path / "run" / "state.pt", weights_only=True)["average"]

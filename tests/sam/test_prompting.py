@@ -199,13 +199,11 @@ def test_run_length_records_have_the_same_overlap(sam, picture, square):
     assert zero_shot.best_automatic(runs, square)[0] == zero_shot.best_automatic(masks, square)[0]
 
 
-def test_the_old_name_of_overlap_warns(square):
-    answer = zero_shot.Segmentation(square > 0, torch.tensor([0.5]), square)
-    with pytest.warns(FutureWarning, match=r"now zero_shot\.overlap") as told:
-        old = zero_shot.fit(answer, square)
-    assert told[0].filename == __file__
-    assert old[:3] == zero_shot.overlap(answer, square)[:3] == (1.0, 1.0, 0)
-    assert zero_shot.Fit is zero_shot.Overlap
+def test_the_old_names_of_overlap_warn():
+    for old, new in (("fit", "overlap"), ("Fit", "Overlap")):
+        with pytest.warns(FutureWarning, match=f"prompting.{old} is now {new}") as told:
+            assert getattr(tl.zero_shot, old) is getattr(zero_shot, new)
+        assert told[0].filename == __file__
 
 
 def test_overlap_tells_the_best_from_the_highest_predicted_iou(square):

@@ -20,7 +20,7 @@ TROUBLE = re.compile(r"CONSOLE.*(Uncaught|[Ee]rror|[Ff]ailed|ERR_|Refused|not de
 
 
 def chromium(
-    folder: Path, *arguments: str, timeout: float = 400, file_access: bool = True
+    folder: Path, *arguments: str, timeout: float = 1800, file_access: bool = True
 ) -> subprocess.CompletedProcess:
     """Run it headless with an empty profile in `folder` and no way to any server.
 

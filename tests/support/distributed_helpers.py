@@ -22,7 +22,7 @@ def launch(command, folder):
     }
     done = subprocess.run(
         [sys.executable, "-m", *command], env=environment, capture_output=True, text=True,
-        timeout=560, cwd=folder,
+        timeout=1800, cwd=folder,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -63,7 +63,7 @@ def test_two_processes_are_as_good_as_one(tmp_path):
         env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=560,
+        timeout=1800,
     )
     assert alone.returncode == 0, alone.stderr
     told = launch(accelerate(str(script), str(tmp_path / "two")), tmp_path)

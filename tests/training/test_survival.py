@@ -1,10 +1,13 @@
 """A training survives kills at any moment, a full disk, and an unreadable checkpoint."""
 
 import errno
+import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,7 +55,7 @@ def test_twenty_kills_leave_no_trace(tmp_path):
         env={**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "100000"},
         capture_output=True,
         text=True,
-        timeout=560,
+        timeout=1800,
     )
     assert told.returncode == 0, told.stderr
     report = json.loads(told.stdout.splitlines()[-1])
@@ -183,3 +186,32 @@ def test_a_new_run_in_an_old_folder_forgets_the_old_one(sam, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         tl.fit(model, Stop(4), Blobs(2, "val"), RECIPE, tmp_path, progress=False, resume=False)
     assert not list(tmp_path.glob("*.pt"))  # the old run would have been taken for this one
+
+
+def test_ctrl_c_while_an_epoch_is_written_waits_for_it(sam, tmp_path, monkeypatch):
+    move = os.replace
+
+    def interrupted(source, target):
+        signal.raise_signal(signal.SIGINT)  # Python handles it before the next line
+        return move(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", interrupted)
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                train(sam, tmp_path)
+            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        finally:
+            signal.signal(signal.SIGINT, before)
+    assert {p.name for p in tmp_path.iterdir()} == {"best.safetensors", "history.csv", "state.pt"}
+    assert len(torch.load(tmp_path / "state.pt")["rows"]) == 1
+
+
+def test_a_clock_that_stops_or_jumps_back_changes_no_weight(sam, tmp_path, monkeypatch):
+    straight = train(sam, tmp_path / "straight")
+    for name, clock in (("stopped", itertools.repeat(0.0)), ("back", itertools.count(1e9, -3600))):
+        with monkeypatch.context() as patched:
+            for each in ("time", "perf_counter", "monotonic"):
+                patched.setattr(time, each, lambda clock=clock: float(next(clock)))
+            assert same(train(sam, tmp_path / name), straight)

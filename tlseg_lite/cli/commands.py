@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tlseg_lite.cli import check, evaluate, export, predict, train
+from tlseg_lite.cli import map as map_scene
 from tlseg_lite.cli.options import positive, recipe_from, whole
 
 
@@ -79,7 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="tlseg-lite", description="Adapt the Segment Anything Model to landslides."
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for each in (check, train, evaluate, predict, export):
+    for each in (check, train, evaluate, predict, map_scene, export):
         each.add_parser(commands)
     _add_ablate(commands)
     _add_synthesize(commands)

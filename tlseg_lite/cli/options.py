@@ -7,7 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-SOURCES = ("bijie-samples", "landslide4sense-samples", "synthetic", "bijie", "landslide4sense")
+SOURCES = (
+    *("bijie-samples", "landslide4sense-samples", "synthetic", "bijie", "landslide4sense"),
+    *("folder", "scene"),
+)
 FRACTIONS = (0.7, 0.15, 0.15)
 """Shares of training, validation and test images."""
 
@@ -47,6 +50,17 @@ def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
     parser.add_argument(
         "--n", type=whole(3), default=60, help="number of synthetic scenes (default %(default)s)"
     )
+    own = parser.add_argument_group("own data")
+    own.add_argument("--images", type=Path, help="folder: images, paired with --masks by name")
+    own.add_argument("--masks", type=Path, help="folder: masks")
+    own.add_argument("--scene", type=Path, help="scene: a GeoTIFF that chips are cut from")
+    own.add_argument("--polygons", type=Path, help="scene: its landslides, a vector file")
+    own.add_argument("--bands", type=whole(1), nargs=3, default=(1, 2, 3), metavar=("R", "G", "B"))
+    own.add_argument("--white", type=positive, help="value that becomes 1 (else: 255, percentiles)")
+    own.add_argument("--chip", type=whole(8), default=256, help="side, pixels (default 256)")
+    own.add_argument("--stride", type=whole(1), help="from chip to chip (default: its side)")
+    own.add_argument("--negatives", type=float, help="chips without a landslide for each with one")
+    own.add_argument("--ground-resolution", type=positive, help="metres of a pixel of the chips")
 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:
@@ -65,11 +79,33 @@ def dataset_from(
             parser.error(f"--data {options.data} needs --root, the folder of the data set")
         kind = tl.data.Bijie if options.data == "bijie" else tl.data.Landslide4Sense
         return kind(options.root)
+    if options.data in ("folder", "scene"):
+        return _own_data(options, parser, seed)
     if options.root is not None:
         parser.error(f"--root goes with --data bijie or landslide4sense, not {options.data}")
     if options.data == "synthetic":
         return tl.data.SyntheticLandslides(options.n, size=size, seed=seed)
     return tl.data.samples(options.data.removesuffix("-samples"))
+
+
+def _own_data(options: argparse.Namespace, parser: argparse.ArgumentParser, seed: int):
+    """The images of ``--data folder`` (--images, --masks) or ``scene`` (--scene, --polygons)."""
+    import tlseg_lite as tl
+
+    names = ("images", "masks") if options.data == "folder" else ("scene", "polygons")
+    given = [getattr(options, name) for name in names]
+    if None in given:
+        parser.error(f"--data {options.data} needs --{names[0]} and --{names[1]}")
+    common = {"bands": tuple(options.bands), "scale": options.white}
+    if options.data == "folder":
+        return tl.data.Folder(*given, **common)
+    negatives = True if options.negatives is None else options.negatives
+    return tl.data.Chips(
+        *(*given, options.chip, options.stride, negatives),
+        resolution=options.ground_resolution,
+        seed=seed,
+        **common,
+    )
 
 
 def recipe_from(options: argparse.Namespace):

@@ -118,7 +118,9 @@ def train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     )
     if main_process:
         if other is not None:
-            _average(model, other, options.out)
+            _average(model, other)
+        tl.maps.keep_threshold(model, parts[1])  # of maps: chosen on validation
+        model.save(run.best if other is None else options.out / "averaged.safetensors")
         about = {
             "data": dataset.source,
             "test_ids": parts[2].ids,
@@ -178,14 +180,13 @@ def check_quickly(dataset) -> str:
     return "" if every == 1 else f"; {len(some)} of them were read beforehand"
 
 
-def _average(model, other, out: Path) -> None:
-    """Average the weights with those of `other`, and save them beside the run's own."""
+def _average(model, other) -> None:
+    """Average the weights with those of `other`."""
     import tlseg_lite as tl
     from tlseg_lite.training.identity import joined
 
     tl.blend(model, other.to(next(model.parameters()).device).trained_state())
     model.run = joined(model.run, other.run)
-    model.save(out / "averaged.safetensors")
 
 
 def _report(model, run, test, recipe, about: dict) -> None:

@@ -12,9 +12,9 @@ __getattr__, __dir__, __all__ = lazy(
     globals(),
     {
         "checks": "check_image",
-        "downloads": "ChecksumError DownloadError OfflineError cache_dir fetch_checkpoint "
-        "fetch_samples",
-        "errors": "DataError MissingDataError CheckpointError",
+        "downloads": "cache_dir fetch_checkpoint fetch_samples",
+        "errors": "CheckpointError ChecksumError DataError DownloadError MissingDataError "
+        "OfflineError",
         "files": "read_description read_tensors write_atomically write_tensors",
         "memory": "NotEnoughMemory is_out_of_memory",
         "progress": "bar say",

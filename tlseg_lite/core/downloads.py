@@ -1,34 +1,40 @@
-"""Fetching SAM's checkpoints and the real samples: once, verified, resumable, or by hand.
+"""Fetching SAM's checkpoints and the real samples: once, verified, or by hand.
 
 Everything lies in one cache folder, each file under its published name, and nothing gets there
-before its sha256 is right: a download grows in ``<name>.part`` and continues there after an
-interruption.
+before its sha256 is right: a full disk or a lost connection leaves what was there. The samples come
+through `pooch`; a checkpoint of up to 2.6 GB grows in ``<name>.part`` and continues there after an
+interruption, which `pooch` cannot do.
 """
 
 from __future__ import annotations
 
 import contextlib
-import csv
-import errno
 import json
+import logging
 import os
 import queue
 import shutil
 import threading
 import time
-from functools import cache
-from importlib.resources import files
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from tlseg_lite.core.errors import ChecksumError, DownloadError, OfflineError
 from tlseg_lite.core.locks import locked
 from tlseg_lite.core.progress import bar
 
 CONNECT_SECONDS, ANSWER_SECONDS, READ_SECONDS = 5, 8, 30
-CONNECT_TRIES, TRANSFER_TRIES = 2, 5
-BUSY = 408, 429  # answers after which another try may help, as after any from 500 on
+CONNECT_TRIES, DOWNLOAD_TRIES = 2, 5
 CHUNK = 1 << 16  # bytes; an interruption loses at most one chunk
 PAUSE_SECONDS = 0.5  # before the second try; doubled before each further one
+
+CHECKPOINT_URL = "https://dl.fbaipublicfiles.com/segment_anything/"
+_REVISION = "877934ca918aea399823f270d47e6eb96342bf2f"
+SAMPLES_URL = f"https://raw.githubusercontent.com/JunchuanYu/TransLandSeg/{_REVISION}/data/"
+SAMPLE_FOLDERS = {"bijie": "Bijie", "landslide4sense": "Landslide4Sense"}  # on the server
+TABLES = Path(__file__).with_name("tables")
+"""``<name>_sample.txt``: path, sha256 and size in bytes of each sample file."""
 
 
 class RemoteFile(NamedTuple):
@@ -38,29 +44,13 @@ class RemoteFile(NamedTuple):
     sha256: str
     size: int
 
+    def by_hand(self, url: str, path: Path) -> str:
+        """How to get the file by hand: what to fetch, where to put it, how to recognise it."""
+        return (
+            f"By hand: fetch {url}\n  and put it at {path}\n"
+            f"  size {self.size} bytes, sha256 {self.sha256}"
+        )
 
-class DownloadError(RuntimeError):
-    """A file could not be fetched. ``.reason`` is the cause in a few words."""
-
-    def __init__(self, message: str, reason: str):
-        super().__init__(message)
-        self.reason = reason
-
-
-class OfflineError(DownloadError):
-    """A file is not here and TLSEG_OFFLINE forbids fetching it."""
-
-
-class ChecksumError(DownloadError):
-    """A file is not the published one, by its sha256."""
-
-
-CHECKPOINT_URL = "https://dl.fbaipublicfiles.com/segment_anything/"
-SAMPLES_URL = (
-    "https://raw.githubusercontent.com/JunchuanYu/TransLandSeg/"
-    "877934ca918aea399823f270d47e6eb96342bf2f/data/"
-)
-SAMPLE_FOLDERS = {"bijie": "Bijie", "landslide4sense": "Landslide4Sense"}  # on the server
 
 CHECKPOINTS = {
     "vit_b": RemoteFile(
@@ -126,14 +116,6 @@ def fetch_checkpoint(name: str, *, base_url: str = CHECKPOINT_URL, progress: boo
     return fetch(base_url + remote.name, remote, cache_dir(), marker=True, progress=progress)
 
 
-@cache
-def sample_files(name: str) -> list[RemoteFile]:
-    """The files of the samples ``"bijie"`` or ``"landslide4sense"``, as they are published."""
-    with (files("tlseg_lite.core") / "sample_files.csv").open(encoding="utf-8") as table:
-        rows = [row for row in csv.DictReader(table) if row["samples"] == name]
-    return [RemoteFile(row["file"], row["sha256"], int(row["bytes"])) for row in rows]
-
-
 def fetch_samples(name: str, *, base_url: str = SAMPLES_URL, progress: bool = True) -> Path:
     """The folder ``<cache>/<name>_sample`` with ``image`` and ``label``, every file verified.
 
@@ -149,20 +131,34 @@ def fetch_samples(name: str, *, base_url: str = SAMPLES_URL, progress: bool = Tr
         ValueError: for another name.
         OfflineError, ChecksumError, DownloadError: each names the first file that is not there.
     """
+    import pooch
+
     if name not in SAMPLE_FOLDERS:
         raise ValueError(f"unknown samples {name!r}; choose one of {', '.join(SAMPLE_FOLDERS)}")
     folder = cache_dir() / f"{name}_sample"
-    remotes = sample_files(name)
+    rows = map(str.split, (TABLES / f"{name}_sample.txt").read_text(encoding="utf-8").splitlines())
+    remotes = [RemoteFile(path, sha256, int(size)) for path, sha256, size in rows]
+    files = pooch.create(
+        path=folder,
+        base_url=f"{base_url}{SAMPLE_FOLDERS[name]}/",
+        registry={remote.name: remote.sha256 for remote in remotes},
+    )
     wanted = [remote for remote in remotes if not _is_verified(folder / remote.name, remote)]
     show = progress and bool(wanted) and not offline()
     for remote in bar(wanted, desc=f"{name} samples", unit="file", show=show):
-        url = f"{base_url}{SAMPLE_FOLDERS[name]}/{remote.name}"
-        fetch(url, remote, folder, marker=False, progress=False)
+        url, path = files.get_url(remote.name), folder / remote.name
+        with _errors_named(url, remote, path), _quiet_pooch():
+            files.fetch(
+                remote.name,
+                downloader=lambda url, to, _, r=remote, p=path: _complete(url, r, Path(to), p),
+            )
     return folder
 
 
 def fetch(url: str, remote: RemoteFile, folder: Path, *, marker: bool, progress: bool) -> Path:
     """The file `remote` in `folder`, downloaded from `url` unless it is there and right.
+
+    Two processes that want it wait for each other; one of them fetches it.
 
     Args:
         marker: keep ``<name>.verified`` beside the file, so that it is hashed only once.
@@ -173,32 +169,10 @@ def fetch(url: str, remote: RemoteFile, folder: Path, *, marker: bool, progress:
     path = folder / remote.name
     if _is_verified(path, remote, marker):
         return path
-    if offline():
-        if path.is_file():
-            raise ChecksumError(
-                f"{path} is not the published file (size {path.stat().st_size}) and TLSEG_OFFLINE "
-                "is set. If it is one of your own, keep it elsewhere and name it (weights=PATH); "
-                f"the published one belongs here.\n{by_hand(url, remote, path)}",
-                f"the file {remote.name} in the cache is not the published one",
-            )
-        raise OfflineError(
-            f"{remote.name} is not in the cache and TLSEG_OFFLINE is set.\n"
-            f"{by_hand(url, remote, path)}\nOr unset TLSEG_OFFLINE",
-            "TLSEG_OFFLINE is set and the cache has none",
-        )
-    try:
-        with locked(path, purpose="download"):
-            if not _is_verified(path, remote, marker):  # another process may have fetched it
-                _download(url, remote, path, progress)
-                _is_verified(path, remote, marker)
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise DownloadError(
-            f"cannot write {path}: {error.strerror or error}. "
-            + ("Free some space (what has come is kept), or set" if full else "Set")
-            + f" TLSEG_CACHE to a folder that can be written.\n{by_hand(url, remote, path)}",
-            "the disk is full" if full else "the cache folder cannot be written",
-        ) from error
+    with _errors_named(url, remote, path), locked(path):
+        if not _is_verified(path, remote, marker):  # another process may have fetched it
+            _fetch_resuming(url, remote, path, progress)
+            _is_verified(path, remote, marker)
     return path
 
 
@@ -206,51 +180,62 @@ def _is_verified(path: Path, remote: RemoteFile, marker: bool = False) -> bool:
     """Whether the file is there and is the published one."""
     if not path.is_file() or path.stat().st_size != remote.size:
         return False
-    note = path.with_name(path.name + ".verified")
-    state = path.stat()
+    note, state = path.with_name(path.name + ".verified"), path.stat()
     known = {"sha256": remote.sha256, "size": state.st_size, "mtime_ns": state.st_mtime_ns}
-    if marker:
-        with contextlib.suppress(OSError, ValueError):
-            if json.loads(note.read_text(encoding="utf-8")) == known:
-                return True
-    if sha256_of(path) != remote.sha256:
-        return False
-    if marker:
+    with contextlib.suppress(OSError, ValueError):
+        if marker and json.loads(note.read_text(encoding="utf-8")) == known:
+            return True
+    right = sha256_of(path) == remote.sha256
+    if right and marker:
         with contextlib.suppress(OSError):  # a cache that can only be read is hashed each time
             note.write_text(json.dumps(known), encoding="utf-8")
-    return True
+    return right
 
 
-def _download(url: str, remote: RemoteFile, path: Path, progress: bool) -> None:
-    """Fetch into ``<name>.part``, compare the sha256, and only then give the file its name."""
-    part = path.with_name(path.name + ".part")
-    for resumed in (True, False) if _size(part) else (False,):
-        free = shutil.disk_usage(path.parent).free
-        if free < remote.size - _size(part):
-            raise OSError(errno.ENOSPC, f"{remote.size} bytes needed, {free} bytes free")
-        _complete(url, remote, part, path, progress)
-        if sha256_of(part) == remote.sha256:
-            os.replace(part, path)
-            return
-        part.unlink()  # where it began with an older part, that one may be at fault
-        if not resumed:
+@contextlib.contextmanager
+def _errors_named(url: str, remote: RemoteFile, path: Path) -> Iterator[None]:
+    """What goes wrong inside, or is forbidden, as an error that says how to do it by hand."""
+    if offline():
+        if path.is_file():
             raise ChecksumError(
-                f"what {url} sent is not the published file (another sha256). Try again "
-                f"later, or on another network.\n{by_hand(url, remote, path)}",
-                "the server sent another file than the published one",
+                f"{path} is not the published file (size {path.stat().st_size}) and TLSEG_OFFLINE "
+                "is set. If it is your own, keep it elsewhere and name it (weights=PATH); the "
+                f"published one belongs here.\n{remote.by_hand(url, path)}",
+                f"the file {remote.name} in the cache is not the published one",
             )
+        raise OfflineError(
+            f"{remote.name} is not in the cache and TLSEG_OFFLINE is set.\n"
+            f"{remote.by_hand(url, path)}\nOr unset TLSEG_OFFLINE",
+            "TLSEG_OFFLINE is set and the cache has none",
+        )
+    try:
+        yield
+    except OSError as error:
+        raise DownloadError(
+            f"cannot write {path}: {error}. What was there is kept. Free some space, or set "
+            f"TLSEG_CACHE to a folder that can be written.\n{remote.by_hand(url, path)}",
+            "the cache folder cannot be written",
+        ) from error
+    except ValueError as error:  # pooch's word for another sha256
+        raise ChecksumError(
+            f"what {url} sent is not the published file (another sha256). Try again later, or on "
+            f"another network.\n{remote.by_hand(url, path)}",
+            "the server sent another file than the published one",
+        ) from error
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
+@contextlib.contextmanager
+def _quiet_pooch() -> Iterator[None]:
+    """Without pooch's log lines, which would end up in a notebook's output."""
+    import pooch
 
-
-def by_hand(url: str, remote: RemoteFile, path: Path) -> str:
-    """How to get a file by hand: what to fetch, where to put it, how to recognise it."""
-    return (
-        f"By hand: fetch {url}\n  and put it at {path}\n"
-        f"  size {remote.size} bytes, sha256 {remote.sha256}"
-    )
+    logger = pooch.get_logger()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def answer(url: str, headers: dict[str, str]):
@@ -265,9 +250,9 @@ def answer(url: str, headers: dict[str, str]):
     import requests
 
     came: queue.Queue = queue.Queue()
-    wait = (CONNECT_SECONDS, READ_SECONDS)
 
     def ask() -> None:
+        wait = (CONNECT_SECONDS, READ_SECONDS)
         try:
             came.put(requests.get(url, headers=headers, stream=True, timeout=wait))
         except requests.RequestException as error:
@@ -283,73 +268,95 @@ def answer(url: str, headers: dict[str, str]):
     return result
 
 
-def _complete(url: str, remote: RemoteFile, part: Path, path: Path, progress: bool) -> None:
-    """Let `part` grow to the size of `remote`: what has come is kept, the rest is asked for.
+def _fetch_resuming(url: str, remote: RemoteFile, path: Path, progress: bool) -> None:
+    """Complete ``<name>.part``, compare its sha256, and only then give it its name."""
+    part = path.with_name(path.name + ".part")
+    needed, free = remote.size - _size(part), shutil.disk_usage(path.parent).free
+    if free < needed:
+        raise OSError(f"{needed} bytes needed, {free} bytes free")
+    resumed = _size(part) > 0
+    while True:
+        _complete(url, remote, part, path, progress)
+        if sha256_of(part) == remote.sha256:
+            os.replace(part, path)
+            return
+        part.unlink()
+        if not resumed:
+            raise ValueError("another sha256")
+        resumed = False  # what an earlier run had left may have been wrong
 
-    Connecting is tried `CONNECT_TRIES` times, a transfer that keeps breaking off
-    `TRANSFER_TRIES` times.
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _complete(url: str, remote: RemoteFile, part: Path, path: Path, progress=False) -> None:
+    """Ask for what `part` lacks until it has its size.
+
+    Connecting is tried `CONNECT_TRIES` times, a download that keeps breaking off `DOWNLOAD_TRIES`
+    times.
     """
     import requests
 
     pause, refused, broken = PAUSE_SECONDS, 0, 0
-    while (have := _size(part)) < remote.size:
+    while (before := _size(part)) < remote.size:
         try:
-            return _transfer(url, remote, part, progress)
+            return _ask_for_the_rest(url, remote, part, path, progress)
         except requests.RequestException as error:
             cause = error
-        answered = cause.response
-        if answered is not None and answered.status_code < 500 and answered.status_code not in BUSY:
-            raise DownloadError(
-                f"the server answers {answered.status_code} {answered.reason} for {url}.\n"
-                f"{by_hand(url, remote, path)}",
-                f"the server answers {answered.status_code} for {remote.name}",
-            ) from cause
         if isinstance(cause, requests.ConnectTimeout):
             refused = CONNECT_TRIES  # long enough for a machine without a network
-        elif isinstance(cause, requests.ConnectionError) and _size(part) == have:
+        elif isinstance(cause, requests.ConnectionError) and _size(part) == before:
             refused += 1
         else:
             broken += 1
-        if refused >= CONNECT_TRIES or broken >= TRANSFER_TRIES:
+        if refused >= CONNECT_TRIES or broken >= DOWNLOAD_TRIES:
             what = "cannot be reached" if refused >= CONNECT_TRIES else "breaks off"
-            host = url.split("/")[2]
+            what = f"{url.split('/')[2]} {what}"
             raise DownloadError(
-                f"{host} {what} ({type(cause).__name__}: {cause}). Check the network and try "
-                f"again: {_size(part)} of {remote.size} bytes are kept.\n"
-                f"{by_hand(url, remote, path)}",
-                f"{host} {what}",
+                f"{what} ({type(cause).__name__}: {cause}). Check the network and try again: "
+                f"{_size(part)} of {remote.size} bytes have come.\n{remote.by_hand(url, path)}",
+                what,
             ) from cause
         time.sleep(pause)
         pause *= 2
 
 
-def _transfer(url: str, remote: RemoteFile, part: Path, progress: bool) -> None:
+def _ask_for_the_rest(url, remote: RemoteFile, part: Path, path: Path, progress: bool) -> None:
     """One request: from where `part` ends if the server can, else from the beginning.
 
     Raises:
-        requests.RequestException: it has not become whole.
+        requests.RequestException: HTTPError among them where another try may help.
     """
     import requests
 
     have = _size(part)
     headers = {"Accept-Encoding": "identity"}  # the sizes are those of the file itself
-    with answer(url, headers | ({"Range": f"bytes={have}-"} if have else {})) as response:
-        begins = response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-        if response.status_code == 416 or (response.status_code == 206 and not begins):
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    with answer(url, headers) as response:
+        code, status = response.status_code, f"{response.status_code} {response.reason}"
+        begins = response.headers.get("Content-Range", "")
+        if code == 416 or (code == 206 and not begins.startswith(f"bytes {have}-")):
             part.unlink(missing_ok=True)
-            raise requests.exceptions.ContentDecodingError("the server sent another range")
-        response.raise_for_status()
-        if response.status_code == 200:
-            have = 0
+            raise requests.HTTPError("the server does not know the rest; beginning again")
+        if code in (408, 429) or code >= 500:
+            raise requests.HTTPError(f"the server answers {status}")
+        if code not in (200, 206):
+            raise DownloadError(
+                f"the server answers {status} for {url}.\n{remote.by_hand(url, path)}",
+                f"the server answers {code} for {remote.name}",
+            )
+        have = have if code == 206 else 0
+        options = {"unit": "B", "unit_scale": True, "show": progress}
         with (
-            bar(desc=remote.name, total=remote.size, initial=have, unit="B", unit_scale=True,
-                show=progress) as shown,
+            bar(desc=remote.name, total=remote.size, initial=have, **options) as shown,
             open(part, "ab" if have else "wb") as file,
-        ):  # fmt: skip
+        ):
             for chunk in response.iter_content(CHUNK):
                 file.write(chunk)
                 shown.update(len(chunk))
                 if file.tell() > remote.size:
-                    return  # another file than the published one; the sha256 will say so
+                    break  # another file than the published one; the sha256 will say so
     if _size(part) < remote.size:
-        raise requests.exceptions.ChunkedEncodingError(f"{_size(part)} of {remote.size} bytes came")
+        raise requests.HTTPError(f"{_size(part)} of {remote.size} bytes came")

@@ -1,4 +1,4 @@
-"""What the package raises where data or a weights file cannot be used."""
+"""What the package raises where data or a weights file cannot be used or fetched."""
 
 
 class DataError(ValueError):
@@ -11,6 +11,22 @@ class MissingDataError(DataError, FileNotFoundError):
 
 class CheckpointError(ValueError):
     """A weights file that cannot be used: truncated, of another model, unsafe or no checkpoint."""
+
+
+class DownloadError(RuntimeError):
+    """A file could not be fetched. ``.reason`` is the cause in a few words."""
+
+    def __init__(self, message: str, reason: str):
+        super().__init__(message)
+        self.reason = reason
+
+
+class OfflineError(DownloadError):
+    """A file is not here and TLSEG_OFFLINE forbids fetching it."""
+
+
+class ChecksumError(DownloadError):
+    """A file is not the published one, by its sha256."""
 
 
 def listing(names, limit: int = 5) -> str:

@@ -6,7 +6,12 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import TextIO
+
+_HELD: set[TextIO] = set()
+"""The files that this process holds."""
 
 
 @contextmanager
@@ -14,8 +19,9 @@ def locked(path: str | Path, *, purpose: str = "", wait: bool = True) -> Iterato
     """Hold `path` against all other processes that ask for it here, until the block ends.
 
     The hold is on a small file beside `path`, ``.NAME.lock``, which is removed at the end; one that
-    a killed process has left does no harm, for the hold ends with the process. Windows and some
-    network file systems have no such lock, and none is taken there.
+    a killed process has left does no harm, for the hold ends with the process, even if children
+    that it forked, such as a loader's workers, outlive it. Windows and some network file systems
+    have no such lock, and none is taken there.
 
     Args:
         path: what is held; it need not exist.
@@ -52,11 +58,27 @@ def locked(path: str | Path, *, purpose: str = "", wait: bool = True) -> Iterato
             file.truncate(0)
             file.write(f"process {os.getpid()} on {platform.node()}")
             file.flush()
+            _keep_from_children()
+            _HELD.add(file)
             try:
                 yield
             finally:
-                name.unlink(missing_ok=True)
+                if file in _HELD:  # not in a forked child
+                    _HELD.remove(file)
+                    name.unlink(missing_ok=True)
             return
+
+
+@cache
+def _keep_from_children() -> None:
+    """A forked child has a share in its parent's locks; it gives that back at once."""
+    os.register_at_fork(after_in_child=_let_go)
+
+
+def _let_go() -> None:
+    for file in _HELD:
+        file.close()
+    _HELD.clear()
 
 
 def _is(path: Path, descriptor: int) -> bool:

@@ -43,10 +43,12 @@ def commit() -> str:
     """The package's git commit when this is first called, with ``+`` if its files differ."""
     import subprocess
 
+    package = Path(__file__).parents[1]
+
     def git(*arguments: str) -> str:
         return subprocess.run(
             ["git", *arguments],
-            cwd=Path(__file__).parents[1],
+            cwd=package,
             capture_output=True,
             text=True,
             check=True,
@@ -54,7 +56,7 @@ def commit() -> str:
         ).stdout.strip()
 
     try:
-        git("ls-files", "--error-unmatch", "__main__.py")  # else another repository
+        git("ls-files", "--error-unmatch", "core/provenance.py")  # else: one around it
         return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno", ".") else "")
     except (OSError, subprocess.SubprocessError):
         return ""

@@ -38,6 +38,8 @@ _HOME = {
 }
 """Where the package's own models are, for `load_model`: this folder imports none of them."""
 
+_TRAINED_ON = "trained_on"
+
 
 class Trainable(nn.Module):
     """Images (B, 3, S, S), float in [0, 1] -> logits (B, 1, S, S); > 0 is landslide.
@@ -51,6 +53,9 @@ class Trainable(nn.Module):
             empty from files that do not say, as those of version 0.1. Saved with the model.
         kind: the model's name in saved files: that of the class below `Trainable`; classes that
             derive from it share it.
+        trained_on: what a user of the model has to know of its training, in plain values, kept in
+            the saved file: ``ground_width`` (metres that an image covered), ``scaling`` (bands and
+            the values that became 0 and 1), ``threshold`` (a logit, chosen on validation).
     """
 
     kind = ""
@@ -63,6 +68,7 @@ class Trainable(nn.Module):
         super().__init__()
         self.image_size = image_size
         self.run: dict[str, Any] | None = None
+        self.trained_on: dict[str, Any] = {}
 
     def check_images(self, images: torch.Tensor) -> None:
         """ValueError unless `images` are (B, 3, S, S)."""
@@ -98,8 +104,9 @@ class Trainable(nn.Module):
         return cls(**{name: value for name, value in about.items() if name != "model"})
 
     def save(self, path: str | Path) -> None:
-        """Write `trained_state` and `description` as one safetensors file, atomically."""
+        """Write tensors, `description`, `run`, `trained_on` as one safetensors file, atomically."""
         about = self.description() | ({} if self.run is None else {"run": self.run})
+        about |= {_TRAINED_ON: self.trained_on} if self.trained_on else {}
         write_tensors(path, self.trained_state(), about)
 
     @classmethod
@@ -121,10 +128,10 @@ class Trainable(nn.Module):
             CheckpointError: not a file of `save`, damaged, or of another class.
         """
         tensors, about = read_tensors(path, expected=cls.kind)
-        run = about.pop("run", {})
+        run, trained_on = about.pop("run", {}), about.pop(_TRAINED_ON, {})
         model = cls.from_description(about, path, **given)
         model.load_trained_state(tensors, path)
-        model.run = run
+        model.run, model.trained_on = run, trained_on
         return model.eval()
 
 

@@ -34,10 +34,15 @@ class LandslideDataset(Dataset):
     Attributes:
         ids: a name for each item, unique, the same on every machine; dividing goes by it.
         source: what this is, in words.
+        ground_width: metres on the ground that an item's longest side covers; None where that is
+            not known or differs from item to item.
+        scaling: how its values became [0, 1], a `Scaling`; None for 8-bit RGB divided by 255.
     """
 
     ids: list[str]
     source: str
+    ground_width: float | None = None
+    scaling: Any = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -77,6 +82,14 @@ class LandslideDataset(Dataset):
             )
 
 
+def what_it_shows(dataset: Dataset) -> dict[str, Any]:
+    """What a model that learns from `dataset` keeps of it: ``ground_width`` and ``scaling``."""
+    width = getattr(dataset, "ground_width", None)
+    scaling = getattr(dataset, "scaling", None)
+    found = {"ground_width": width, "scaling": scaling and scaling.as_dict()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
 class Wrapped(LandslideDataset):
     """Another dataset's items: its ids, source and files; any dataset's, numbered without ids."""
 
@@ -84,6 +97,8 @@ class Wrapped(LandslideDataset):
         self.dataset = dataset
         self.ids = list(getattr(dataset, "ids", range(len(dataset))))
         self.source = getattr(dataset, "source", type(dataset).__name__)
+        self.ground_width = getattr(dataset, "ground_width", None)
+        self.scaling = getattr(dataset, "scaling", None)
 
     def _inner(self, index: int) -> int:
         """The index of item `index` in ``dataset``."""

@@ -111,6 +111,7 @@ class Landslide4Sense(LandslideDataset):
         self._masks = _masks_for(numbered, mask_folder, images) if masks else []
         self.ignore = ignore
         self.ids = [unicodedata.normalize("NFC", path.stem) for path in self._images]
+        self.ground_width = 1280.0  # 128 pixels of 10 m
         self.source = f"{len(self.ids)} Landslide4Sense {part} patches"
 
     def __getitem__(self, index: int) -> dict:

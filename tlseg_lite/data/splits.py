@@ -35,6 +35,8 @@ def split(
 ) -> tuple[Subset, ...]:
     """Divide `dataset` into parts that share no item, the same ones on every machine.
 
+    A dataset that knows better, as `Chips` cut from one scene do, divides itself (``divide``).
+
     The sizes are exact: cumulative fractions of the number of items, rounded; then every part
     with a fraction above 0 gets at least one item, taken from the largest part. Select designs
     and epochs on the second part, and report on the third once.
@@ -57,6 +59,8 @@ def split(
             "Add a part for the remaining items"
         )
     order = _order(dataset.ids, seed)
+    if hasattr(dataset, "divide"):
+        return dataset.divide(fractions, seed)
     wanted = sum(fraction > 0 for fraction in fractions)
     if len(order) < wanted:
         raise ValueError(

@@ -102,11 +102,10 @@ def onnx(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     worst = max(_write_checked(part, folder, half) for part in parts)
-    about = _about(model, parts, threshold)
-    text = json.dumps(about, indent=1)
+    text = json.dumps(_about(model, parts, threshold), indent=1)
     write_atomically(folder / "model.json", lambda t: t.write_text(text, encoding="utf-8"))
     size = sum(f.stat().st_size for p in parts for f in folder.glob(f"{p.name}*")) / 1e6
-    return Exported(folder, tuple(p.name for p in parts), size, worst, about)
+    return Exported(folder, tuple(p.name for p in parts), size, worst, json.loads(text))
 
 
 def _write_checked(part: _Part, folder: Path, half: bool) -> float:

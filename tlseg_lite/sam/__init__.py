@@ -9,7 +9,7 @@ __getattr__, __dir__, __all__ = lazy(
     __name__,
     globals(),
     {
-        "prompting": "AUTOMATIC ClickMap Embedded Fit Overlap Segmentation automatic "
+        "prompting": "AUTOMATIC ClickMap Embedded Overlap Segmentation automatic "
         "best_automatic click_grid click_map inner_point iou overlap segment",
         "tlseg_lite.core.errors": "CheckpointError",
         "variants": "MINI_WEIGHTS PATCH PIXEL_MEAN PIXEL_STD VARIANTS SamVariant build_sam "

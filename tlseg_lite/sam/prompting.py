@@ -7,7 +7,6 @@ are those of the datasets: float tensors in [0, 1], of 3 x H x W and 1 x H x W.
 from __future__ import annotations
 
 import contextlib
-import warnings
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from tlseg_lite.core.checks import check_image
 from tlseg_lite.core.memory import NotEnoughMemory, is_out_of_memory
+from tlseg_lite.core.moved import renamed
 from tlseg_lite.data.transforms import fitted_size
 
 if TYPE_CHECKING:
@@ -287,20 +287,6 @@ def overlap(answer: Segmentation, target: Tensor | np.ndarray) -> Overlap:
     return Overlap(float(every[which]), float(every[int(answer.scores.argmax())]), which, every)
 
 
-def fit(answer: Segmentation, target: Tensor | np.ndarray) -> Overlap:
-    """The old name of `overlap`: nothing is trained here."""
-    warnings.warn(
-        "zero_shot.fit is now zero_shot.overlap; the old name goes with version 0.3",
-        FutureWarning,
-        stacklevel=2,
-    )
-    return overlap(answer, target)
-
-
-Fit = Overlap
-"""The old name of `Overlap`."""
-
-
 def best_automatic(
     records: list[dict[str, Any]], target: Tensor | np.ndarray
 ) -> tuple[float, dict[str, Any] | None]:
@@ -496,3 +482,6 @@ def _numbers(value: Any, what: str, expected: str) -> np.ndarray:
     if not np.isfinite(numbers).all():
         raise ValueError(f"{what}: {value!r} are not finite (NaN or infinite); expected {expected}")
     return numbers
+
+
+__getattr__ = renamed(__name__, {"fit": "overlap", "Fit": "Overlap"})  # fit trained nothing

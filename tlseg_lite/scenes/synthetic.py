@@ -234,6 +234,7 @@ class SyntheticLandslides(LandslideDataset):
         self.n, self.size, self.seed, self.style = n, size, seed, style
         self.ids = [f"synthetic-{style}-{seed}-{i:05d}" for i in range(n)]
         self.source = f"{n} synthetic scenes in the style of {style} (seed {seed})"
+        self.ground_width = None if style == "bijie" else 1280.0
 
     def native_size(self, i: int) -> tuple[int, int]:
         """Rows and columns at which scene ``i`` is made before it is brought to ``size``."""

@@ -20,6 +20,7 @@ from torch.utils.data import Dataset
 from tlseg_lite.core.progress import bar
 from tlseg_lite.core.seeding import derived_seed
 from tlseg_lite.core.trainable import check_trainable
+from tlseg_lite.data.base import what_it_shows
 from tlseg_lite.data.cache import cached
 from tlseg_lite.training.evaluation import evaluate, predict, shared_scores
 from tlseg_lite.training.identity import identity
@@ -100,6 +101,7 @@ def fit(
     batches = TrainingBatches(train, model.image_size, recipe, accelerator)
     val = cached(val, recipe.cache, None, recipe.workers)
     model.to(accelerator.device)
+    model.trained_on = what_it_shows(train)
     optimizer = accelerator.prepare(optimizer_for(model, recipe))
     state = RunState(out, model, optimizer, recipe, accelerator, about)
     with state.held():

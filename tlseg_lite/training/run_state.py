@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -170,6 +172,8 @@ class RunState:
     def finish_epoch(self, row: dict[str, Any]) -> None:
         """Record an epoch; write the best model first, then the state, then the curve.
 
+        Ctrl-C and, where it is handled, SIGTERM wait until all is written.
+
         Raises:
             OSError: the disk is full or cannot be written; the files of the epoch before are kept.
         """
@@ -178,11 +182,12 @@ class RunState:
         if not self.accelerator.is_main_process:
             return
         try:
-            if row["epoch"] == self._best()["epoch"]:
-                self.model.save(self.out / "best.safetensors")
-            write_atomically(self.path, self._write)
-            saved += 1
-            self._write_history()
+            with _uninterrupted():
+                if row["epoch"] == self._best()["epoch"]:
+                    self.model.save(self.out / "best.safetensors")
+                write_atomically(self.path, self._write)
+                saved += 1
+                self._write_history()
         except OSError as error:
             goes_on = f"it goes on after epoch {saved}" if saved else "no epoch was saved yet"
             raise OSError(
@@ -271,6 +276,24 @@ class RunState:
 
         for tensor in tensors.values():
             tensor.copy_(broadcast(tensor.clone()))
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Signals that Python handles are handled at the end of the block."""
+    came, before = [], {}
+    if threading.current_thread() is threading.main_thread():  # only it may set handlers
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if callable(signal.getsignal(number)):
+                wait = lambda number, frame: came.append((number, frame))  # noqa: E731
+                before[number] = signal.signal(number, wait)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for number, frame in came:
+        before[number](number, frame)
 
 
 # what torch.load raises for a file that is cut off, overwritten or not of this kind

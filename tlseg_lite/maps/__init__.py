@@ -1,0 +1,24 @@
+"""From a model to a map (chapter 8): a scene of any size in, probabilities and polygons out.
+
+`predict_scene` reads windows, predicts and blends them; `compare` says how good a map is against
+an inventory. Needs ``pip install 'tlseg-lite[maps]'``. May import `core`, `data`, `metrics`,
+`training`; knows no kind of model.
+"""
+
+from tlseg_lite.core.lazy import lazy as lazy
+
+# at once: importing the modules of the same names later would hide the functions
+from tlseg_lite.maps.compare import compare as compare
+from tlseg_lite.maps.predict_scene import predict_scene as predict_scene
+
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    globals(),
+    {
+        "compare": "MapComparison",
+        "polygons": "write_polygons",
+        "predict_scene": "Map",
+        "threshold": "keep_threshold",
+    },
+    also=("compare", "predict_scene"),
+)

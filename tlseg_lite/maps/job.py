@@ -1,0 +1,156 @@
+"""What is predicted, and how some windows are: the part that also runs in other processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from tlseg_lite.data.rasters import Raster
+from tlseg_lite.data.scaling import Scaling
+from tlseg_lite.data.transforms import PAD_COLOUR
+from tlseg_lite.maps.windows import Windows
+from tlseg_lite.training.evaluation import answers
+
+VIEWS = [(turns, mirrored) for turns in range(4) for mirrored in (False, True)]
+"""The eight symmetries of the square, plain first."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A scene, its windows, and what is wanted of them; small, and the same on every machine.
+
+    Attributes:
+        raster: the scene on the grid of the map.
+        scaling: how its values become [0, 1].
+        windows: the grid of windows.
+        views: 1, or 8 for the mean logits of all turned and mirrored views.
+        spread: also the variance of the probabilities over views and models.
+    """
+
+    raster: Raster
+    scaling: Scaling
+    windows: Windows
+    views: int = 1
+    spread: bool = False
+
+    @property
+    def layers(self) -> int:
+        """Values that a pixel of a window has: the logit, and with `spread` the variance."""
+        return 2 if self.spread else 1
+
+
+class Task(NamedTuple):
+    """Neighbouring windows of one row, predicted in one batch."""
+
+    row: int  # first pixel
+    columns: tuple[int, ...]  # first pixels
+
+
+class Answer(NamedTuple):
+    """What a window says.
+
+    Attributes:
+        column: its first pixel.
+        values: float32 (layers, side, side); None where nothing in it is valid.
+        valid: bool (side, side).
+    """
+
+    column: int
+    values: np.ndarray | None
+    valid: np.ndarray
+
+
+def tasks(windows: Windows, row: int, batch_size: int) -> list[Task]:
+    """The tasks of window row `row`, from left to right."""
+    columns = windows.columns
+    return [
+        Task(windows.rows[row], tuple(columns[i : i + batch_size]))
+        for i in range(0, len(columns), batch_size)
+    ]
+
+
+def predict_windows(models: Sequence[torch.nn.Module], job: Job, task: Task) -> list[Answer]:
+    """The windows of a task. Pixels that are not valid are shown to the models as padding.
+
+    Raises:
+        DataError: the scene is damaged there.
+        FloatingPointError: the logits are not finite.
+    """
+    windows, valids = _read(job, task)
+    seen = [index for index, valid in enumerate(valids) if valid.any()]
+    samples = [
+        {
+            "image": torch.from_numpy(windows[index]),
+            "id": f"the window at column {task.columns[index]}, row {task.row}",
+        }
+        for index in seen
+    ]
+    found: dict[int, np.ndarray] = {}
+    if samples:
+        found = dict(zip(seen, _combined(models, job, samples), strict=True))
+    return [
+        Answer(column, found.get(index), valids[index]) for index, column in enumerate(task.columns)
+    ]
+
+
+def _read(job: Job, task: Task) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Each window as an image float32 (C, side, side) in [0, 1], and what of it is valid."""
+    grid, first = job.windows, task.columns[0]
+    height = min(grid.side, grid.height - task.row)
+    width = min(task.columns[-1] + grid.side, grid.width) - first
+    values, valid = job.raster.read(task.row, first, height, width)
+    image = job.scaling(values)
+    image[:, ~valid] = np.array(PAD_COLOUR, np.float32)[:, None]
+    windows, valids = [], []
+    for column in task.columns:
+        part = slice(column - first, column - first + grid.side)
+        windows.append(_padded(image[:, :, part], grid.side))
+        inside = np.zeros((grid.side, grid.side), bool)
+        inside[:height, : valid[:, part].shape[1]] = valid[:, part]
+        valids.append(inside)
+    return windows, valids
+
+
+def _padded(image: np.ndarray, side: int) -> np.ndarray:
+    """An image at the upper left of a square in the colour of the padding."""
+    if image.shape[1:] == (side, side):
+        return np.ascontiguousarray(image)
+    square = np.empty((3, side, side), np.float32)
+    square[:] = np.array(PAD_COLOUR, np.float32)[:, None, None]
+    square[:, : image.shape[1], : image.shape[2]] = image
+    return square
+
+
+def _combined(
+    models: Sequence[torch.nn.Module], job: Job, samples: list[dict]
+) -> Iterator[np.ndarray]:
+    """(layers, side, side) of each sample: mean logits over models and views, their spread."""
+    every = [
+        member for model in models for member in _views(model, samples, VIEWS[: job.views])
+    ]  # members of (B, side, side)
+    mean = sum(every) / len(every)
+    if not job.spread:
+        yield from mean[:, None]
+        return
+    chances = [1 / (1 + np.exp(-member.astype(np.float64))) for member in every]
+    variance = np.var(chances, axis=0).astype(np.float32)
+    yield from np.stack([mean, variance], 1)
+
+
+def _views(
+    model: torch.nn.Module, samples: list[dict], views: list[tuple[int, bool]]
+) -> Iterator[np.ndarray]:
+    """Logits (B, side, side) of each view, turned back."""
+    for turns, mirrored in views:
+        turned = [sample | {"image": _turn(sample["image"], turns, mirrored)} for sample in samples]
+        logits = [found[0] for _, found in answers(model, turned, batch_size=len(turned))]
+        back = torch.rot90(torch.stack(logits).cpu(), -turns, (-2, -1))
+        yield (back.flip(-1) if mirrored else back).numpy()
+
+
+def _turn(image: torch.Tensor, turns: int, mirrored: bool) -> torch.Tensor:
+    return torch.rot90(image.flip(-1) if mirrored else image, turns, (-2, -1))

@@ -1,0 +1,283 @@
+"""The files of a map: finished rows while it is made, GeoTIFFs and a picture at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlseg_lite.core.files import write_atomically
+from tlseg_lite.data.rasters import CACHE_MB, Raster, opened
+
+NODATA = 255
+LEVELS = 254
+"""A probability p is stored as round(254 p), so 255 is free for nodata."""
+SPREAD = 0.5 / LEVELS
+"""Of one level of the uncertainty: a standard deviation of probabilities is at most 0.5."""
+
+MANIFEST, PARTS = "map.json", "parts"
+BLOCK = 512  # side of a GeoTIFF's tile
+LOOK = 1600  # longest side of the quick look, pixels
+
+
+class Folder:
+    """The output folder of one map: its manifest, and the rows that are finished.
+
+    Args:
+        path: a new or empty folder, or one of the same map that was interrupted or is finished.
+        about: what the pixels depend on, in plain values.
+        restart: replace what is there.
+
+    Raises:
+        FileExistsError: it is a file, or holds something else.
+        ValueError: it holds another map; names what differs.
+    """
+
+    def __init__(self, path: Path, about: dict[str, Any], restart: bool):
+        self.path, self.about = path, json.loads(json.dumps(about))
+        if path.exists() and not path.is_dir():
+            raise FileExistsError(f"{path} is a file; give a folder")
+        self.parts = path / PARTS
+        manifest = path / MANIFEST
+        if manifest.is_file() and restart:
+            manifest.unlink()
+            shutil.rmtree(self.parts, ignore_errors=True)
+            for name in ("probability.tif", "uncertainty.tif"):
+                (path / name).unlink(missing_ok=True)
+        elif manifest.is_file():
+            self._compare(manifest)
+        elif path.is_dir() and any(path.iterdir()):
+            raise FileExistsError(
+                f"{path} holds files that are no map of this command; give a new or empty folder"
+            )
+        self.parts.mkdir(parents=True, exist_ok=True)
+        for left_over in [*path.glob(".*.part*"), *self.parts.glob(".*.part*")]:
+            left_over.unlink(missing_ok=True)  # of a kill while a file was written
+        if not manifest.is_file():
+            self.write({})
+
+    def _compare(self, manifest: Path) -> None:
+        try:
+            known = json.loads(manifest.read_text("utf-8"))["about"]
+        except (ValueError, KeyError) as error:
+            raise ValueError(
+                f"{manifest} is damaged ({error}); give another folder, or restart=True"
+            ) from error
+        if differing := sorted(
+            k for k in self.about.keys() | known.keys() if known.get(k) != self.about.get(k)
+        ):
+            told = ", ".join(
+                f"{k} was {_short(known.get(k))}, now {_short(self.about.get(k))}"
+                for k in differing
+            )
+            raise ValueError(
+                f"{self.path} holds another map ({told}); give another folder, or restart=True to "
+                "replace it"
+            )
+
+    def write(self, more: dict[str, Any]) -> None:
+        """The manifest: what the pixels depend on, and `more`."""
+        text = json.dumps({"about": self.about, **more}, indent=1)
+        write_atomically(self.path / MANIFEST, lambda t: t.write_text(text, encoding="utf-8"))
+
+    @property
+    def finished(self) -> bool:
+        """Whether all rows are in place as a GeoTIFF."""
+        return (self.path / "probability.tif").is_file()
+
+    def part(self, index: int) -> Path:
+        """The file of the pixel rows that are final after window row `index`."""
+        return self.parts / f"rows-{index:05d}.npz"
+
+    def done(self) -> int:
+        """Window rows whose pixels are finished, counted from above."""
+        count = 0
+        while self.part(count).is_file():
+            count += 1
+        return count
+
+    def keep(self, index: int, levels: np.ndarray) -> None:
+        """Write finished rows: uint8 (layers, n, width)."""
+
+        def write(temporary: Path) -> None:
+            with open(temporary, "wb") as file:
+                np.savez_compressed(file, levels=levels)
+
+        write_atomically(self.part(index), write)
+
+    def rows(self) -> Iterator[np.ndarray]:
+        """The finished rows in order, a block of the GeoTIFFs high, the last one lower."""
+        waiting: list[np.ndarray] = []
+        height = 0
+        for index in range(self.done()):
+            with np.load(self.part(index)) as file:
+                waiting.append(file["levels"])
+            height += waiting[-1].shape[1]
+            if height >= BLOCK:
+                joined = np.concatenate(waiting, 1)
+                whole = height - height % BLOCK
+                for top in range(0, whole, BLOCK):
+                    yield joined[:, top : top + BLOCK]
+                waiting, height = [joined[:, whole:].copy()], height - whole
+        if height:
+            yield np.concatenate(waiting, 1)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 80 else text[:77] + "..."
+
+
+def check_space(folder: Path, raster: Raster, layers: int) -> None:
+    """OSError unless the disk surely has room for the map, before hours are spent on it."""
+    wanted = raster.height * raster.width * (1 + 2.4 * layers)  # rows, GeoTIFFs, overviews
+    free = shutil.disk_usage(folder).free
+    if wanted > free:
+        raise OSError(
+            f"a map of {raster.width} x {raster.height} pixels needs up to {wanted / 1e9:.1f} GB "
+            f"in {folder}, and {free / 1e9:.1f} GB are free; give a folder on a larger disk, or a "
+            "coarser resolution"
+        )
+
+
+def write_geotiffs(folder: Folder, raster: Raster, tags: dict[str, str], spread: bool) -> None:
+    """probability.tif and, with `spread`, uncertainty.tif from the finished rows."""
+    kinds = [("uncertainty.tif", "standard deviation of the probability", SPREAD)] * spread
+    kinds.append(("probability.tif", "probability of landslide", 1 / LEVELS))  # last: it is done
+    for name, words, scale in kinds:
+        layer = 1 if name.startswith("uncertainty") else 0
+        bands = (levels[layer] for levels in folder.rows())
+        write_cog(folder.path / name, bands, raster, tags, words, scale)
+    shutil.rmtree(folder.parts)
+
+
+def write_cog(
+    path: Path,
+    rows: Iterator[np.ndarray],
+    raster: Raster,
+    tags: dict[str, str],
+    words: str,
+    scale: float,
+) -> None:
+    """A Cloud-Optimized GeoTIFF, uint8 with `NODATA`, from blocks of rows.
+
+    Args:
+        path: of the file; written beside it first, so that it is whole or not there.
+        rows: uint8 (n, width), from above, each but the last `BLOCK` high.
+        raster: the grid.
+        tags: metadata.
+        words: what the band is.
+        scale: a stored value times this is the real one.
+    """
+    from rasterio.shutil import copy
+
+    plain = path.with_name(f".{path.name}.part-plain.tif")
+    try:
+        write_plain(plain, rows, raster, tags, words, scale)
+
+        def cog(temporary: Path) -> None:
+            with _quietly():
+                copy(
+                    str(plain),
+                    str(temporary),
+                    driver="COG",
+                    compress="DEFLATE",
+                    blocksize=BLOCK,
+                    overview_resampling="NEAREST" if scale == 1 else "AVERAGE",
+                    bigtiff="IF_SAFER",
+                )
+
+        write_atomically(path, cog)
+    finally:
+        plain.unlink(missing_ok=True)
+        for left in path.parent.glob(f".{path.name}.*.part.*"):
+            left.unlink(missing_ok=True)
+
+
+def write_plain(
+    path: Path,
+    rows: Iterator[np.ndarray],
+    raster: Raster,
+    tags: dict[str, str] | None = None,
+    words: str = "",
+    scale: float = 1.0,
+) -> None:
+    """A tiled GeoTIFF, uint8 with `NODATA`; arguments as `write_cog`."""
+    about = {"driver": "GTiff", "count": 1, "dtype": "uint8", "nodata": NODATA, "zlevel": 1}
+    about |= {"height": raster.height, "width": raster.width, "BIGTIFF": "IF_SAFER"}
+    about |= {"crs": raster.crs, "transform": raster.transform, "compress": "deflate"}
+    with opened(path, "w", tiled=True, blockxsize=BLOCK, blockysize=BLOCK, **about) as file:
+        top = 0
+        for block in rows:
+            file.write(block, 1, window=((top, top + len(block)), (0, raster.width)))
+            top += len(block)
+        file.update_tags(**(tags or {}))
+        file.scales, file.offsets = (scale,), (0.0,)
+        file.set_band_description(1, words)
+
+
+def _quietly():
+    import warnings
+    from contextlib import ExitStack
+
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+
+    stack = ExitStack()
+    stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_MB))
+    stack.enter_context(warnings.catch_warnings())
+    warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    return stack
+
+
+def mapped_rows(path: Path, change: Callable[[np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
+    """The rows of a GeoTIFF's first band, a block high, each changed."""
+    with opened(path) as file:
+        for top in range(0, file.height, BLOCK):
+            height = min(BLOCK, file.height - top)
+            yield change(file.read(1, window=((top, top + height), (0, file.width))))
+
+
+def write_mask(folder: Path, raster: Raster, threshold: float, tags: dict[str, str]) -> Path:
+    """mask.tif: 1 where the stored probability is above `threshold`, 0 elsewhere, 255 nodata."""
+
+    def cut(levels: np.ndarray) -> np.ndarray:
+        return np.where(levels == NODATA, NODATA, levels > threshold * LEVELS).astype(np.uint8)
+
+    path = folder / "mask.tif"
+    rows = mapped_rows(folder / "probability.tif", cut)
+    tags = tags | {"THRESHOLD": f"{threshold:.6g}"}
+    write_cog(path, rows, raster, tags, "landslide: 1, background: 0", 1.0)
+    return path
+
+
+def write_quick_look(folder: Path, raster: Raster, scaling: Any) -> Path:
+    """quicklook.png: the scene, and over it the probability from transparent to orange."""
+    from PIL import Image
+    from rasterio.enums import Resampling
+
+    shrink = max(1.0, max(raster.height, raster.width) / LOOK)
+    shape = max(1, int(raster.height / shrink)), max(1, int(raster.width / shrink))
+    with opened(raster.path) as source:
+        image = source.read(raster.bands, out_shape=shape, resampling=Resampling.average)
+    with opened(folder / "probability.tif") as file:
+        levels = file.read(1, out_shape=shape, resampling=Resampling.nearest)
+    shown = scaling(image)
+    chance = np.where(levels == NODATA, 0, levels / LEVELS)[None] * 0.75
+    orange = np.array([0.902, 0.624, 0.0], np.float32)[:, None, None]
+    mixed = shown * (1 - chance) + orange * chance
+    mixed[:, levels == NODATA] = 1
+    pixels = (np.clip(mixed, 0, 1) * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0)
+    path = folder / "quicklook.png"
+    write_atomically(path, lambda t: Image.fromarray(pixels).save(t, "PNG"))
+    return path
+
+
+def free_name(path: Path) -> str:
+    """A file's name without its folder: what may be kept in files that travel."""
+    return os.path.basename(str(path))

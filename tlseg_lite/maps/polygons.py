@@ -1,0 +1,254 @@
+"""From a mask to polygons: areas, outlines, what the model was sure of, a file for QGIS."""
+
+from __future__ import annotations
+
+import sqlite3
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tlseg_lite.core.errors import DataError
+from tlseg_lite.core.files import write_atomically
+from tlseg_lite.data.rasters import Raster, corners, equal_area, opened, same_planet
+from tlseg_lite.maps.output import LEVELS, NODATA, mapped_rows, write_plain
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+LAYER, CHUNK = "landslides", 2048  # pixel rows that are looked at together inside one polygon
+
+
+def write_polygons(
+    folder: Path,
+    raster: Raster,
+    *,
+    min_area: float = 0.0,
+    simplify: float | None = None,
+    dem: str | Path | None = None,
+    fields: Mapping[str, str] | None = None,
+) -> int:
+    """landslides.gpkg and footprint.gpkg from the mask.tif and probability.tif in `folder`.
+
+    A landslide is a connected set of mask pixels (neighbours in eight directions). Columns:
+    ``id``, ``area_m2`` and ``perimeter_m`` (of the outline as written, in an equal-area system
+    around the scene), ``mean_probability`` and ``max_probability`` (of the pixels, in [0, 1]), with
+    `dem` also ``slope_mean_deg``, ``elevation_min_m``, ``elevation_max_m``, and `fields`. Without a
+    coordinate system areas go by the raster's resolution, or are pixels where nobody knows it.
+
+    Args:
+        folder: of the map.
+        raster: its grid.
+        min_area: smaller ones are left out, square metres.
+        simplify: how far an outline may move, metres; None: half a pixel.
+        dem: a raster of heights in metres, in any system of the same planet.
+        fields: text columns to add.
+
+    Returns:
+        the number of landslides.
+
+    Raises:
+        DataError: `dem` has no system, or lies elsewhere.
+    """
+    frame = outlines(folder / "mask.tif", raster)
+    frame[["mean_probability", "max_probability"]] = list(
+        _probabilities(folder / "probability.tif", frame.geometry)
+    ) or np.empty((0, 2))
+    if dem is not None:
+        names = ["slope_mean_deg", "elevation_min_m", "elevation_max_m"]
+        frame[names] = list(_heights(dem, frame)) or np.empty((0, 3))
+    side = 0.5 * (raster.resolution or 1.0) if simplify is None else simplify
+    frame = measured(frame, raster, side)
+    frame = frame[frame.area_m2 >= max(min_area, 1e-9)].sort_values("area_m2", ascending=False)
+    frame.insert(0, "id", np.arange(1, len(frame) + 1))
+    for name, value in (fields or {}).items():
+        frame[name] = value
+    save(frame, folder / "landslides.gpkg", LAYER, STYLE)
+    _write_footprint(folder, raster)
+    return len(frame)
+
+
+def outlines(mask: Path, raster: Raster) -> gpd.GeoDataFrame:
+    """A polygon of each connected set of pixels that hold 1, read block by block."""
+    import geopandas as gpd
+    import rasterio
+    from rasterio.features import shapes
+    from shapely.geometry import shape
+
+    with opened(mask) as file:
+        band = rasterio.band(file, 1)
+        found = shapes(band, mask=band, connectivity=8, transform=raster.transform)
+        found = [shape(outline) for outline, value in found if value == 1]
+    crs = raster.crs and raster.crs.to_wkt()
+    return gpd.GeoDataFrame(geometry=gpd.GeoSeries(found, crs=crs))
+
+
+def _write_footprint(folder: Path, raster: Raster) -> None:
+    """footprint.gpkg: one multipolygon of the pixels that are not nodata."""
+    import geopandas as gpd
+
+    plain = folder / ".valid.part.tif"
+    rows = mapped_rows(folder / "mask.tif", lambda values: (values != NODATA).astype(np.uint8))
+    try:
+        write_plain(plain, rows, raster)
+        parts = outlines(plain, raster)
+    finally:
+        plain.unlink(missing_ok=True)
+    whole = gpd.GeoDataFrame(geometry=[parts.union_all()], crs=parts.crs)
+    save(measured(whole, raster, 0), folder / "footprint.gpkg", "footprint")
+
+
+def measured(frame: gpd.GeoDataFrame, raster: Raster, simplify: float) -> gpd.GeoDataFrame:
+    """The frame, outlines simplified by at most `simplify` metres, ``area_m2``, ``perimeter_m``."""
+    frame = frame.copy()
+    if frame.crs is None:
+        metres = raster.resolution or 1.0  # of a pixel; its size in the file's own unit:
+        unit = abs(np.linalg.det(np.reshape(tuple(raster.transform)[:6], (2, 3))[:, :2])) ** 0.5
+        factor = metres / unit
+        if simplify:
+            frame.geometry = frame.geometry.simplify(simplify / factor)
+        frame["area_m2"] = frame.area * factor**2
+        frame["perimeter_m"] = frame.length * factor
+        return frame
+    metric = local_metric(frame.crs, raster)
+    flat = frame.geometry.to_crs(metric)
+    if simplify:
+        flat = flat.simplify(simplify)
+        frame.geometry = flat.to_crs(frame.crs)
+    frame["area_m2"], frame["perimeter_m"] = flat.area, flat.length
+    return frame
+
+
+def local_metric(crs: Any, raster: Raster):
+    """An equal-area system in metres around the middle of a scene."""
+    ((x, y),) = corners(raster.transform, [(raster.height / 2, raster.width / 2)])
+    return equal_area(crs, x, y)
+
+
+def _probabilities(path: Path, geometries) -> Iterator[tuple[float, float]]:
+    """Mean and largest probability of the pixels of each polygon."""
+    with opened(path) as file:
+        for geometry in geometries:
+            total = count = largest = 0
+            for levels, inside in _pieces(file, geometry):
+                values = levels[inside & (levels != NODATA)]
+                total, count = total + int(values.sum(dtype=np.int64)), count + values.size
+                largest = max(largest, int(values.max(initial=0)))
+            yield total / max(count, 1) / LEVELS, largest / LEVELS
+
+
+def _pieces(file, geometry) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Values (h, w) of the box around a polygon and which are inside, some rows at a time."""
+    from rasterio.features import geometry_mask, geometry_window
+    from rasterio.windows import Window
+
+    box = geometry_window(file, [geometry])
+    for top in range(int(box.row_off), int(box.row_off + box.height), CHUNK):
+        height = min(CHUNK, int(box.row_off + box.height) - top)
+        window = Window(box.col_off, top, box.width, height)
+        values = file.read(1, window=window)
+        transform = file.window_transform(window)
+        yield values, geometry_mask([geometry], values.shape, transform, invert=True)
+
+
+def _heights(dem: str | Path, frame: gpd.GeoDataFrame) -> Iterator[tuple[float, float, float]]:
+    """Mean slope (degrees), lowest and highest elevation of each polygon; NaN outside the DEM."""
+    from rasterio.errors import WindowError
+
+    grid = Raster(dem, (1,))
+    if grid.crs is None or frame.crs is None:
+        raise DataError(f"{dem} and the scene both need a coordinate system to lay one on another")
+    same_planet(grid.crs.to_wkt(), frame.crs, "the scene and its DEM")
+    nothing = (np.nan, np.nan, np.nan)
+    with opened(dem) as file:
+        for geometry in frame.geometry.to_crs(grid.crs.to_wkt()):
+            try:
+                pieces = list(_pieces(file, geometry))
+            except WindowError:
+                yield nothing
+                continue
+            slopes, heights = [], []
+            for values, inside in pieces:
+                z = values.astype(np.float64)
+                if file.nodata is not None:
+                    z[values == file.nodata] = np.nan
+                if min(z.shape) > 1:
+                    down, across = np.gradient(z, grid.native[1], grid.native[0])
+                    slopes.append(np.degrees(np.arctan(np.hypot(down, across)))[inside])
+                heights.append(z[inside])
+            z = np.concatenate(heights)
+            z = z[np.isfinite(z)]
+            steep = np.concatenate(slopes) if slopes else np.empty(0)
+            steep = steep[np.isfinite(steep)]
+            slope = float(steep.mean()) if steep.size else np.nan
+            yield (slope, float(z.min()), float(z.max())) if z.size else nothing
+
+
+def save(frame: gpd.GeoDataFrame, path: Path, layer: str, style: str = "") -> None:
+    """A GeoPackage of one layer, written whole or not at all, with its style for QGIS."""
+
+    def write(temporary: Path) -> None:
+        named = temporary.with_suffix(".gpkg")  # GDAL wants the suffix
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "'crs' was not provided")
+            frame.to_file(named, layer=layer, driver="GPKG", engine="pyogrio")
+        if style:
+            _add_style(named, layer, style)
+        named.replace(temporary)
+
+    write_atomically(path, write)
+
+
+def _add_style(path: Path, layer: str, qml: str) -> None:
+    """QGIS reads its default style from the table layer_styles of the GeoPackage."""
+    from contextlib import closing
+
+    with closing(sqlite3.connect(path)) as base, base:
+        base.execute(
+            "CREATE TABLE layer_styles (id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, "
+            "f_table_catalog TEXT, f_table_schema TEXT, f_table_name TEXT, f_geometry_column TEXT, "
+            "styleName TEXT, styleQML TEXT, styleSLD TEXT, useAsDefault BOOLEAN, "
+            "description TEXT, owner TEXT, ui TEXT, "
+            "update_time DATETIME DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ','now')))"
+        )
+        base.execute(
+            "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, "
+            "f_geometry_column, styleName, styleQML, styleSLD, useAsDefault, description, owner) "
+            "VALUES ('', '', ?, 'geom', 'landslides', ?, '', 1, '', '')",
+            (layer, qml),
+        )
+        base.execute(
+            "INSERT INTO gpkg_contents (table_name, data_type, identifier, description, srs_id) "
+            "VALUES ('layer_styles', 'attributes', 'layer_styles', '', 0)"
+        )
+
+
+STYLE = """<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
+<qgis styleCategories="Symbology" version="3.22">
+ <renderer-v2 type="singleSymbol" symbollevels="0" enableorderby="0">
+  <symbols>
+   <symbol type="fill" name="0" alpha="1" clip_to_extent="1">
+    <layer class="SimpleFill" enabled="1" pass="0" locked="0">
+     <Option type="Map">
+      <Option type="QString" name="color" value="230,159,0,70"/>
+      <Option type="QString" name="style" value="solid"/>
+      <Option type="QString" name="outline_color" value="230,159,0,255"/>
+      <Option type="QString" name="outline_style" value="solid"/>
+      <Option type="QString" name="outline_width" value="0.5"/>
+      <Option type="QString" name="outline_width_unit" value="MM"/>
+     </Option>
+     <prop k="color" v="230,159,0,70"/>
+     <prop k="style" v="solid"/>
+     <prop k="outline_color" v="230,159,0,255"/>
+     <prop k="outline_style" v="solid"/>
+     <prop k="outline_width" v="0.5"/>
+     <prop k="outline_width_unit" v="MM"/>
+    </layer>
+   </symbol>
+  </symbols>
+ </renderer-v2>
+</qgis>
+"""
+"""Orange outlines with a transparent filling, as in the book's figures."""
