@@ -46,7 +46,7 @@ the peak was twice that (measured with `sam_mini` on 1600 x 1600)."""
 
 
 MOST_POINTS = 1000
-"""Points of one prompt; all of them mean one object, and SAM was trained with up to eleven."""
+"""Points of one prompt; all of them mean one object, and SAM was trained with at most nine."""
 
 
 class Segmentation(NamedTuple):
