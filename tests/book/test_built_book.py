@@ -109,7 +109,7 @@ def test_chapters_open_in_binder(notebook):
     links = {a["href"] for a in page.find_all("a", href=re.compile("mybinder"))}
     owner_and_name = REPOSITORY.removeprefix("https://github.com/")
     assert links == {
-        f"https://mybinder.org/v2/gh/{owner_and_name}/main?urlpath=lab/tree/notebooks/{notebook.name}"
+        f"https://mybinder.org/v2/gh/{owner_and_name}/{TAG}?urlpath=lab/tree/notebooks/{notebook.name}"
     }
 
 
