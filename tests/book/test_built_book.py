@@ -115,7 +115,7 @@ def test_chapters_open_in_binder(notebook):
 
 @pages
 def test_buttons_lead_to_files_of_the_repository(page):
-    """Colab, Binder and source buttons: the file behind each exists here."""
+    """Colab, Binder and source links: the file behind each exists; a chapter has some."""
     found = 0
     for link in soup(HTML / f"{page}.html").find_all("a", href=True):
         address = urlsplit(link["href"])
@@ -130,7 +130,7 @@ def test_buttons_lead_to_files_of_the_repository(page):
         if path is not None:
             found += 1
             assert (ROOT / path).exists(), f"{link['href']}: no {path} in the repository"
-    assert found, "no button at all"
+    assert found or not page.startswith("notebooks/"), "no button at all"
 
 
 @pages
