@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy(
         "models": "Design Model groups named_designs prompted_mask",
         "results": "Rows add_masks read_masks",
         "splits": "Splits SyntheticSplits FoldSplits Holdout named_data",
-        "summary": "interval paired per_seed pooled_score verdict",
+        "summary": "FINDINGS MIDDLES PROTOCOL SETTING interval paired per_seed pooled_score "
+        "verdict",
     },
 )

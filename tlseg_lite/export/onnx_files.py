@@ -101,7 +101,12 @@ def onnx(
     _check_weights(model, half)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    worst = max(_write_checked(part, folder, half) for part in parts)
+    with tempfile.TemporaryDirectory(dir=folder) as beside:  # a kill leaves the old files whole
+        worst = max(_write_checked(part, Path(beside), half) for part in parts)
+        for old in [file for part in parts for file in folder.glob(f"{part.name}.data")]:
+            old.unlink()
+        for file in sorted(Path(beside).iterdir(), reverse=True):  # the weights' files first
+            file.replace(folder / file.name)
     text = json.dumps(_about(model, parts, threshold), indent=1)
     write_atomically(folder / "model.json", lambda t: t.write_text(text, encoding="utf-8"))
     size = sum(f.stat().st_size for p in parts for f in folder.glob(f"{p.name}*")) / 1e6
@@ -110,16 +115,13 @@ def onnx(
 
 def _write_checked(part: _Part, folder: Path, half: bool) -> float:
     """One file, as small as its answers allow; the difference from PyTorch."""
-    program = part.program()
+    program, wanted = part.program(), part.wanted()
     for limit in LIMITS if half else LIMITS[-1:]:
         part.limit = limit
-        with tempfile.TemporaryDirectory(dir=folder) as beside:  # a kill leaves the old files whole
-            part.save(program, Path(beside))
-            difference = part.difference(Path(beside) / part.name)
-            if difference <= (TOLERANCE if limit is None else TOLERANCE / 4):  # other images too
-                for file in sorted(Path(beside).iterdir(), reverse=True):  # the weights' file first
-                    file.replace(folder / file.name)
-                return difference
+        part.save(program, folder)
+        difference = part.difference(folder / part.name, wanted)
+        if difference <= (TOLERANCE if limit is None else TOLERANCE / 4):  # other images too
+            return difference
     raise RuntimeError(
         f"{part.name}: ONNX Runtime's answers differ from PyTorch's by {difference:.1e}, also with "
         f"float32 weights; at most {TOLERANCE:g} was expected. Nothing was written; another "
@@ -172,6 +174,7 @@ class _Part:
         if self.limit is not None:
             _store_as_half(model, self.limit)
         path = folder / self.name
+        path.with_name(f"{self.name}.data").unlink(missing_ok=True)  # onnx would add to it
         if sum(len(tensor.raw_data) for tensor in model.graph.initializer) < LARGEST:
             format_.save(model, path)
         else:
@@ -179,17 +182,20 @@ class _Part:
             format_.save(model, path, save_as_external_data=True, **options)
         format_.checker.check_model(str(path))
 
-    def difference(self, path: Path) -> float:
-        """The largest difference of an output from PyTorch's, as `TOLERANCE` counts it."""
+    def wanted(self) -> list[np.ndarray]:
+        """PyTorch's outputs for the example."""
+        with torch.no_grad():
+            found = self.module(*self.inputs.values())
+        return [x.numpy() for x in ([found] if isinstance(found, Tensor) else found)]
+
+    def difference(self, path: Path, wanted: list[np.ndarray]) -> float:
+        """The largest difference of an output from `wanted`, as `TOLERANCE` counts it."""
         import onnxruntime
 
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         found = session.run(None, {name: x.numpy() for name, x in self.inputs.items()})
-        with torch.no_grad():
-            wanted = self.module(*self.inputs.values())
-        wanted = [wanted] if isinstance(wanted, Tensor) else list(wanted)
         worst = 0.0
-        for name, f, w in zip(self.outputs, found, (x.numpy() for x in wanted), strict=True):
+        for name, f, w in zip(self.outputs, found, wanted, strict=True):
             worst = max(worst, float(np.abs(f - w).max() / np.abs(w).max()))
             if name in ("logits", "masks"):
                 worst = max(worst, float(((f > 0) != (w > 0)).mean()))

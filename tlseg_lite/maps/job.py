@@ -13,10 +13,7 @@ from tlseg_lite.data.rasters import Raster
 from tlseg_lite.data.scaling import Scaling
 from tlseg_lite.data.transforms import PAD_COLOUR
 from tlseg_lite.maps.windows import Windows
-from tlseg_lite.training.evaluation import answers
-
-VIEWS = [(turns, mirrored) for turns in range(4) for mirrored in (False, True)]
-"""The eight symmetries of the square, plain first."""
+from tlseg_lite.training.evaluation import VIEWS, answers, turned, turned_back
 
 
 @dataclass(frozen=True)
@@ -145,12 +142,7 @@ def _views(
     model: torch.nn.Module, samples: list[dict], views: list[tuple[int, bool]]
 ) -> Iterator[np.ndarray]:
     """Logits (B, side, side) of each view, turned back."""
-    for turns, mirrored in views:
-        turned = [sample | {"image": _turn(sample["image"], turns, mirrored)} for sample in samples]
-        logits = [found[0] for _, found in answers(model, turned, batch_size=len(turned))]
-        back = torch.rot90(torch.stack(logits).cpu(), -turns, (-2, -1))
-        yield (back.flip(-1) if mirrored else back).numpy()
-
-
-def _turn(image: torch.Tensor, turns: int, mirrored: bool) -> torch.Tensor:
-    return torch.rot90(image.flip(-1) if mirrored else image, turns, (-2, -1))
+    for view in views:
+        seen = [sample | {"image": turned(sample["image"], *view)} for sample in samples]
+        logits = [found[0] for _, found in answers(model, seen, batch_size=len(seen))]
+        yield turned_back(torch.stack(logits).cpu(), *view).numpy()

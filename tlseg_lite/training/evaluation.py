@@ -126,16 +126,23 @@ class _Fitted(Dataset):
             if key in about:
                 about[key] = as_mask(f"{sample['id']}: {key}", about[key])
         about["native_size"] = tuple(image.shape[-2:])
-        seen = (_seen(image, *view) for view in _VIEWS[: self.views])
+        seen = (turned(image, *view) for view in VIEWS[: self.views])
         return about, torch.stack([fit_image(view, self.size) for view in seen])
 
 
-_VIEWS = [(turns, mirrored) for turns in range(4) for mirrored in (False, True)]
+VIEWS = [(turns, mirrored) for turns in range(4) for mirrored in (False, True)]
 """The eight symmetries of the square, plain first."""
 
 
-def _seen(x: torch.Tensor, turns: int, mirrored: bool) -> torch.Tensor:
+def turned(x: torch.Tensor, turns: int, mirrored: bool) -> torch.Tensor:
+    """`x` (..., H, W) mirrored left-right, or not, and then turned by quarters."""
     return torch.rot90(x.flip(-1) if mirrored else x, turns, (-2, -1))
+
+
+def turned_back(x: torch.Tensor, turns: int, mirrored: bool) -> torch.Tensor:
+    """What `turned` made `x` from."""
+    back = torch.rot90(x, -turns, (-2, -1))
+    return back.flip(-1) if mirrored else back
 
 
 def _batches(
@@ -184,9 +191,9 @@ def _mean_of_views(logits: list[torch.Tensor], native: tuple[int, int]) -> torch
     if len(logits) == 1:
         return unfit(logits[0], native)
     mean = 0.0
-    for view, (turns, mirrored) in zip(logits, _VIEWS, strict=True):
-        back = torch.rot90(unfit(view, native[::-1] if turns % 2 else native), -turns, (-2, -1))
-        mean = mean + (back.flip(-1) if mirrored else back) / 8
+    for view, (turns, mirrored) in zip(logits, VIEWS, strict=True):
+        whole = unfit(view, native[::-1] if turns % 2 else native)
+        mean = mean + turned_back(whole, turns, mirrored) / 8
     return mean
 
 
