@@ -63,6 +63,7 @@ TRIALS = {
     ),
     "short-unet-rate-1e-3": ("unet", 256, {"learning_rate": 1e-3, "epochs": 6}),
     "short-unet-rate-2e-3": ("unet", 256, {"learning_rate": 2e-3, "epochs": 6}),
+    "short-unet": ("unet", 256, {"epochs": 6}),
 }
 
 COLUMNS = (
