@@ -6,6 +6,7 @@
     python benchmarks/comparison.py --data bijie --test-root PATH   # test on one's own full Bijie
     python benchmarks/comparison.py --data scenes           # learned from scenes, tested on others
     python benchmarks/comparison.py --data few-scenes --epochs 10 --keep best  # from 48 of them
+    python benchmarks/comparison.py --data bijie-blocks --root PATH   # hundreds: the full set
 
 Real images are the 20 + 20 samples, by five-fold cross-validation, or with ``--test-root`` all of
 them for training and the rest of the full dataset for test. It may be stopped and started at any
@@ -18,7 +19,14 @@ from pathlib import Path
 
 import tlseg_lite as tl
 from tlseg_lite.experiments import comparison
-from tlseg_lite.experiments.splits import FoldSplits, Splits, SyntheticSplits
+from tlseg_lite.experiments.measures import measures_for
+from tlseg_lite.experiments.splits import (
+    BLOCKS,
+    FoldSplits,
+    Splits,
+    SyntheticSplits,
+    named_data,
+)
 
 OUT = Path(__file__).resolve().parent.parent / "book" / "results" / "comparison.csv"
 
@@ -27,6 +35,7 @@ DATA = {
     "landslide4sense": None,
     "scenes": "synthetic",
     "few-scenes": "real",
+    **dict.fromkeys(BLOCKS),
 }
 """What is tested on, and for synthetic scenes what is trained on: scenes as in the other rows, or
 the few that come with the test."""
@@ -38,6 +47,7 @@ def add_options(parser: argparse.ArgumentParser, out: Path, **defaults) -> None:
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--keep", choices=tl.recipes.KEPT, help="which epoch's weights are tested")
     parser.add_argument("--val", type=float, help="share of the real images that validates")
+    parser.add_argument("--root", type=Path, help="of blocks: the full set (else TLSEG_REAL)")
     parser.add_argument("--precision", help="bf16 where the processor knows it")
     parser.add_argument("--image-size", type=int, help="side of SAM's input instead of its own")
     parser.add_argument("--minutes", type=float, help="start no further run after this time")
@@ -65,14 +75,20 @@ def options() -> argparse.Namespace:
     parser.add_argument("--test-scenes", type=int, default=200, help="with scenes and few-scenes")
     parser.add_argument("--scene-epochs", type=int, default=4)
     parser.add_argument("--scene-rate", type=float, default=1.5e-3, help="learning rate on them")
-    real = {"epochs": 20, "keep": "last", "val": 0.1}
-    add_options(parser, OUT, **real, precision="no", image_size=256)
+    add_options(parser, OUT, val=0.1, precision="no", image_size=256)
     return parser.parse_args()
+
+
+def recipe_for(data: Splits, chosen: argparse.Namespace) -> tl.Recipe:
+    """The laptop's: for a few images (20 epochs, the last one is kept), or for hundreds."""
+    recipe = tl.Recipe.laptop(len(data.parts(0, 0)[0]))
+    if data.name not in BLOCKS:
+        recipe = replace(recipe, epochs=20, keep="last")
+    return changed(recipe, chosen)
 
 
 def main() -> None:
     chosen = options()
-    recipe = changed(tl.Recipe.laptop(), chosen)
     first = replace(tl.Recipe.laptop(), precision=chosen.precision)
     first = replace(first, epochs=chosen.scene_epochs, learning_rate=chosen.scene_rate)
     sam = tl.load_sam("sam_mini", image_size=chosen.image_size)
@@ -81,25 +97,28 @@ def main() -> None:
         data, only = images(name, chosen), DATA[name]
         if chosen.models is None and only is None:
             comparison.prompted(sam, data, chosen.out)
-        style = "landslide4sense" if name == "landslide4sense" else "bijie"
+        style = "landslide4sense" if name.startswith("landslide4sense") else "bijie"
         frame = comparison.run(
             models,
             [only] if only else chosen.training_data,
             chosen.seeds,
             data,
             chosen.out,
-            recipe=recipe,
+            recipe=recipe_for(data, chosen),
             first=first,
             scenes=SyntheticSplits(chosen.scenes, 40, 1, size=None, style=style),
             image_size=chosen.image_size,
             minutes=chosen.minutes,
-            masks=None if only else chosen.out.with_suffix(".npz"),
+            masks=None if only or name in BLOCKS else chosen.out.with_suffix(".npz"),
+            measures=measures_for(name) if name in BLOCKS else (),
         )
     print(comparison.summary(frame).to_string(index=False, float_format="{:.4f}".format))
 
 
 def images(name: str, chosen: argparse.Namespace) -> Splits:
     """The real samples by folds, or all of them and the rest of the full dataset; or scenes."""
+    if name in BLOCKS:
+        return named_data(name, root=chosen.root)[0]
     if name == "few-scenes":
         return SyntheticSplits(48, 16, chosen.test_scenes, size=None)
     if name == "scenes":

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tlseg_lite.cli.options import (
-    FRACTIONS,
     add_data,
     add_weights,
     dataset_from,
+    divide,
     saved_model,
     whole,
 )
@@ -58,7 +58,7 @@ def evaluate(options: argparse.Namespace, parser: argparse.ArgumentParser) -> No
         if options.seed is None and own is not None and own["ids"]:
             dataset = own_part(dataset, own, options.part)
         else:
-            parts = tl.data.split(dataset, FRACTIONS, seed=seed)
+            parts = divide(dataset, options, seed)
             dataset = parts[list(PARTS).index(options.part)]
     known = seen(run, dataset.ids)
     _warn(run, known, len(dataset))

@@ -50,6 +50,13 @@ def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
     parser.add_argument(
         "--n", type=whole(3), default=60, help="number of synthetic scenes (default %(default)s)"
     )
+    parser.add_argument(
+        "--blocks",
+        type=whole(1),
+        default=1,
+        help="divide by blocks of so many neighbouring images, in the order of their numbers "
+        "(Bijie: 5, neighbours can show one place; default: one by one)",
+    )
     own = parser.add_argument_group("own data")
     own.add_argument("--images", type=Path, help="folder: images, paired with --masks by name")
     own.add_argument("--masks", type=Path, help="folder: masks")
@@ -108,8 +115,17 @@ def _own_data(options: argparse.Namespace, parser: argparse.ArgumentParser, seed
     )
 
 
-def recipe_from(options: argparse.Namespace):
-    """The recipe of ``--recipe``, with the options that change it."""
+def divide(dataset, options: argparse.Namespace, seed: int):
+    """Training, validation and test images: one by one, or by ``--blocks``."""
+    import tlseg_lite as tl
+
+    if options.blocks == 1:
+        return tl.data.split(dataset, FRACTIONS, seed=seed)
+    return tl.data.split_by_blocks(dataset, FRACTIONS, block=options.blocks, seed=seed)
+
+
+def recipe_from(options: argparse.Namespace, images: int | None = None):
+    """The recipe of ``--recipe`` for so many images, with the options that change it."""
     from tlseg_lite.training.recipe import named_recipe
 
     changes = {
@@ -120,7 +136,7 @@ def recipe_from(options: argparse.Namespace):
         )
         if getattr(options, name, None) is not None
     }
-    return replace(named_recipe(options.recipe), **changes)
+    return replace(named_recipe(options.recipe, images), **changes)
 
 
 def model_from(options: argparse.Namespace, parser: argparse.ArgumentParser, recipe):

@@ -8,10 +8,10 @@ import os
 from pathlib import Path
 
 from tlseg_lite.cli.options import (
-    FRACTIONS,
     add_data,
     add_weights,
     dataset_from,
+    divide,
     model_from,
     positive,
     recipe_from,
@@ -96,7 +96,8 @@ def train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     other = _other(options, parser, model)  # before the training: a mistake shows at once
     dataset = dataset_from(options, parser, model.image_size, options.seed)
     checked = check_quickly(dataset)
-    parts = tl.data.split(dataset, FRACTIONS, seed=options.seed)
+    parts = divide(dataset, options, options.seed)
+    recipe = recipe_from(options, len(parts[0]))  # the laptop's goes by the number of images
     measured = tl.preflight(model, parts[0], recipe)  # all processes take the same steps
     if main_process:
         numbers = ", ".join(str(len(part)) for part in parts)

@@ -138,6 +138,16 @@ def split_by_blocks(
     )
 
 
+def shuffled(dataset: Dataset, seed: int = 0) -> Subset:
+    """All items, in the order that `split` takes them in: its first N are a draw of N.
+
+    Raises:
+        DataError: if an id occurs twice.
+    """
+    source = getattr(dataset, "source", None)
+    return Subset(dataset, _order(dataset.ids, seed), source)
+
+
 class _Blocks(LandslideDataset):
     """Blocks by the ids of their first items, as `split` wants a dataset."""
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import tlseg_lite as tl
 from tlseg_lite.core.progress import bar
 from tlseg_lite.core.provenance import provenance
+from tlseg_lite.experiments.measures import false_alarms
 from tlseg_lite.experiments.models import Model
 from tlseg_lite.experiments.results import SCORES, Measure, Rows, add_masks, score_columns
 from tlseg_lite.experiments.splits import Splits, SyntheticSplits, describe_ids, digest
@@ -211,6 +212,9 @@ class Job:
         row = score_columns(pairs(), self.measures)
         if predicted and is_first_process():
             add_masks(self.masks, predicted)
+        if self.data.negatives is not None:
+            shown = answers(model, self.data.negatives, self.recipe.batch_size)
+            row |= false_alarms((logits[0] > 0).cpu() for _, logits in shown)
         return row
 
     def scenes_key(self) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any
 
 from torch.utils.data import Dataset
@@ -20,11 +23,13 @@ class Splits:
         source: what the images are, in words.
         folds: number of folds of one seed.
         version: 12 hexadecimal digits that change when the images do.
+        negatives: images without a landslide that are tested too, for false alarms; None: none.
     """
 
     name: str
     source: str
     folds: int = 1
+    negatives: Dataset | None = None
 
     def parts(self, seed: int, fold: int) -> tuple[Dataset, Dataset, Dataset]:
         """Training, validation and test, without a common image."""
@@ -136,6 +141,48 @@ class Holdout(Splits):
         return digest(self.val, sorted(self.train.ids), sorted(self.test.ids))
 
 
+class BlockSplits(Splits):
+    """One division for all seeds, by blocks of neighbouring numbers (`split_by_blocks`).
+
+    The seed draws the order of the training images, so that the first N are another draw for each.
+
+    Args:
+        dataset: with unique ids, whose natural order says who is whose neighbour.
+        name: short, for the CSV file.
+        test: other images for the test; None: a part of `dataset`.
+        negatives: images without a landslide, for false alarms.
+        block: images in a block.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        name: str,
+        *,
+        test: Dataset | None = None,
+        negatives: Dataset | None = None,
+        block: int = 5,
+    ):
+        from tlseg_lite.data.splits import split_by_blocks
+
+        fractions = (0.7, 0.15, 0.15) if test is None else (0.85, 0.15)
+        self.train, self.val, *rest = split_by_blocks(dataset, fractions, block=block)
+        self.test = test if test is not None else rest[0]
+        self.name, self.negatives = name, negatives
+        self.source = f"{dataset.source}, divided by blocks of {block} neighbouring numbers"
+        if test is not None:
+            self.source += f"; test: {test.source}"
+
+    def parts(self, seed: int, fold: int) -> tuple[Dataset, Dataset, Dataset]:
+        from tlseg_lite.data.splits import shuffled
+
+        return shuffled(self.train, seed), self.val, self.test
+
+    def _version(self) -> str:
+        ids = (part.ids for part in (self.train, self.val, self.test))
+        return digest(*ids, self.train[0])
+
+
 class InMemory(Wrapped):
     """A dataset whose items are made once and kept."""
 
@@ -166,23 +213,34 @@ def digest(*values: Any) -> str:
     return digest.hexdigest()[:12]
 
 
-NAMES = ("synthetic", "synthetic-landslide4sense", "bijie", "landslide4sense", "real")
+BLOCKS = ("bijie-blocks", "landslide4sense-blocks")
+NAMES = ("synthetic", "synthetic-landslide4sense", "bijie", "landslide4sense", "real", *BLOCKS)
 
 
-def named_data(name: str, val: float | None = None) -> list[Splits]:
+def named_data(name: str, val: float | None = None, root: str | Path | None = None) -> list[Splits]:
     """The images called `name`; ``"real"`` is both real sample sets.
+
+    ``"bijie-blocks"`` and ``"landslide4sense-blocks"`` are one's own copies of the full sets,
+    divided by blocks (`BlockSplits`): Bijie into training, validation and test, with its images
+    without a landslide for false alarms; of Landslide4Sense ``train`` into training and
+    validation, and ``validation`` is the test.
 
     Args:
         name: of `NAMES`.
-        val: share of the real images that validates; None: as `FoldSplits` has it.
+        val: share of the real samples that validates; None: as `FoldSplits` has it.
+        root: for blocks, the folder of the data set or the one above it; None: what the
+            environment variable ``TLSEG_REAL`` names.
 
     Raises:
-        ValueError: unknown name.
+        ValueError: unknown name; blocks without a root.
+        tlseg_lite.core.errors.DataError: the root does not hold the data set.
         tlseg_lite.core.downloads.DownloadError: the real samples are not here and cannot be
             fetched.
     """
     from tlseg_lite.data import samples
 
+    if name in BLOCKS:
+        return [_blocks(name, root)]
     if name == "synthetic":
         return [SyntheticSplits()]
     if name == "synthetic-landslide4sense":
@@ -193,3 +251,36 @@ def named_data(name: str, val: float | None = None) -> list[Splits]:
     if name == "real":
         return [*named_data("bijie", val), *named_data("landslide4sense", val)]
     raise ValueError(f"unknown data {name!r}; choose from {', '.join(NAMES)}")
+
+
+def _blocks(name: str, root: str | Path | None) -> BlockSplits:
+    from tlseg_lite.core.errors import MissingDataError
+    from tlseg_lite.data import Bijie
+    from tlseg_lite.data.splits import Subset
+
+    root = root or os.environ.get("TLSEG_REAL")
+    if not root:
+        raise ValueError(
+            f"{name} is a copy of the full data set: give its folder as root, or name it in the "
+            "environment variable TLSEG_REAL"
+        )
+    if name == "landslide4sense-blocks":
+        train, test = (_landslide4sense(Path(root), part) for part in ("train", "validation"))
+        return BlockSplits(train, name, test=test)
+    everything, negatives = Bijie(root), None
+    with contextlib.suppress(MissingDataError):  # no images without a landslide
+        both = Bijie(root, negatives=True)
+        negatives = Subset(both, range(len(everything), len(both)))
+    return BlockSplits(everything, name, negatives=negatives)
+
+
+def _landslide4sense(root: Path, part: str) -> Dataset:
+    """A part as published (HDF5), or as RGB images in ``PART/image`` and ``PART/mask``."""
+    from tlseg_lite.data import ImagePairs, Landslide4Sense
+
+    for folder in (root / "landslide4sense_rgb" / part, root / part):
+        if (folder / "image").is_dir():
+            pairs = ImagePairs(folder / "image", folder / "mask")
+            pairs.source = f"{len(pairs)} Landslide4Sense {part} patches as RGB images"
+            return pairs
+    return Landslide4Sense(root, part)

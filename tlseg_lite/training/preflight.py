@@ -238,7 +238,7 @@ def estimated_minutes(recipe: Recipe, images: int) -> tuple[float, str]:
 
 
 def _for_this_machine(
-    cls: type[Recipe], train: Dataset | None = None, model: torch.nn.Module | None = None
+    cls: type[Recipe], train: Dataset | int | None = None, model: torch.nn.Module | None = None
 ) -> Recipe:
     """The recipe that fits: by the GPU's memory, or as ``TLSEG_RECIPE`` says.
 
@@ -246,22 +246,24 @@ def _for_this_machine(
     what was found, and about how many minutes the training takes.
 
     Args:
-        train: the training images that the minutes are for; None: 539, as in the paper.
+        train: the training images that the minutes are for, or how many; None: 539, as in the
+            paper. The laptop's recipe goes by their number, too.
         model: measure a few steps of it on `train` (`tlseg_lite.preflight`), instead of
             estimating from the speed of matrix products on this machine.
 
     Raises:
         ValueError: ``TLSEG_RECIPE`` names no recipe, or a model without images.
     """
-    if model is not None and train is None:
+    if model is not None and (train is None or isinstance(train, int)):
         raise ValueError("a model was given and no images: give train as well")
-    recipe = _by_memory(cls)
+    given = train if train is None or isinstance(train, int) else len(train)
+    recipe = _by_memory(cls, given)
     if model is not None:
         measured = preflight(model, train, recipe)
         recipe, minutes = measured.recipe, measured.minutes
         basis = f"{len(train)} images, from steps measured just now"
     else:
-        images = PAPER_IMAGES if train is None else len(train)
+        images = PAPER_IMAGES if given is None else given
         minutes, estimate = estimated_minutes(recipe, images)
         basis = f"{images} images, an estimate: {estimate}"
     return replace(recipe, why=f"{recipe.why}; about {_rounded(minutes)} for {basis}")
@@ -272,13 +274,14 @@ def _for_this_machine(
 Recipe.for_this_machine = classmethod(_for_this_machine)
 
 
-def _by_memory(cls: type[Recipe]) -> Recipe:
+def _by_memory(cls: type[Recipe], images: int | None) -> Recipe:
     if wanted := os.environ.get("TLSEG_RECIPE"):
         if wanted not in RECIPES[:3]:
             raise ValueError(f"unknown recipe {wanted!r}; choose one of {', '.join(RECIPES[:3])}")
-        return replace(getattr(cls, wanted)(), why=f"TLSEG_RECIPE={wanted}")
+        recipe = cls.laptop(images) if wanted == "laptop" else getattr(cls, wanted)()
+        return _because(f"TLSEG_RECIPE={wanted}", recipe)
     if not torch.cuda.is_available():
-        return replace(cls.laptop(), why="no CUDA device: sam_mini on the CPU")
+        return _because("no CUDA device: sam_mini on the CPU", cls.laptop(images))
     gpu = torch.cuda.get_device_properties(0)
     gib = gpu.total_memory / 2**30
     found = f"{gpu.name} with {gib:.0f} GiB"
@@ -287,6 +290,11 @@ def _by_memory(cls: type[Recipe]) -> Recipe:
         why = f"{found}: ViT-B at 1024 px, activations computed twice to save memory"
         return replace(cls.t4(), precision=precision, why=why)
     return replace(cls.paper(), why=f"{found}: ViT-L at 1024 px, as in the paper")
+
+
+def _because(reason: str, recipe: Recipe) -> Recipe:
+    """The recipe, with a reason before its own."""
+    return replace(recipe, why="; ".join(filter(None, (reason, recipe.why))))
 
 
 def _rounded(minutes: float) -> str:

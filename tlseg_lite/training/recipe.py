@@ -111,9 +111,18 @@ class Recipe:
         return {name: getattr(self, name) for name in HOW}
 
     @classmethod
-    def laptop(cls) -> Recipe:
-        """`sam_mini` at 256 px on two CPU cores, in minutes."""
-        return cls(cache="memory")
+    def laptop(cls, images: int | None = None) -> Recipe:
+        """`sam_mini` at 256 px on two CPU cores: minutes for a few images, an hour for hundreds.
+
+        Args:
+            images: for training. From `HUNDREDS` on the learning rate is four times that for a
+                few: found on Bijie's validation images (book/results/recipe_search.csv), for
+                TransLandSeg and UNet alike. None: a few.
+        """
+        if images is None or images < HUNDREDS:
+            return cls(cache="memory")
+        why = f"{images} images: the laptop's recipe for hundreds, learning rate 2e-3"
+        return cls(cache="memory", learning_rate=2e-3, why=why)
 
     @classmethod
     def t4(cls, sam: str = "vit_b") -> Recipe:
@@ -151,14 +160,26 @@ class Recipe:
         )
 
 
+HUNDREDS = 150
+"""From so many training images on `Recipe.laptop` takes the recipe for hundreds."""
+
 PAPER_IMAGES = 539
 """Training images of the papers: 70 % of Bijie's 770."""
 
 RECIPES = ("laptop", "t4", "paper", "for_this_machine")
 
 
-def named_recipe(name: str) -> Recipe:
-    """`Recipe.laptop`, `.t4`, `.paper` or `.for_this_machine` by name; ValueError for another."""
+def named_recipe(name: str, images: int | None = None) -> Recipe:
+    """`Recipe.laptop`, `.t4`, `.paper` or `.for_this_machine` by name.
+
+    Args:
+        name: of `RECIPES`.
+        images: for training, by which the laptop's recipe is chosen.
+
+    Raises:
+        ValueError: another name.
+    """
     if name not in RECIPES:
         raise ValueError(f"unknown recipe {name!r}; choose one of {', '.join(RECIPES)}")
-    return getattr(Recipe, name)()
+    by_number = (images,) if name in ("laptop", "for_this_machine") else ()
+    return getattr(Recipe, name)(*by_number)
