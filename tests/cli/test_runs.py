@@ -242,3 +242,18 @@ def test_a_home_that_cannot_be_written(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "3, 3 can be used" in done.stdout
+
+
+def test_images_are_divided_by_blocks_of_neighbours(tmp_path, capsys):
+    synthesize(tmp_path / "bijie", style="bijie", n=20, size=64, seed=3, progress=False)
+    data = ["--data", "bijie", "--root", str(tmp_path / "bijie"), "--blocks", "5"]
+    model = ["--epochs", "1", "--model", "unet", "--recipe", "laptop"]
+    main(["train", *data, *model, "--out", str(tmp_path / "run"), "--quiet"])
+    assert ": 10, 5, 4 for training, validation, test" in capsys.readouterr().out
+    run = tl.load_model(tmp_path / "run" / "best.safetensors").run
+    every = [sorted(run["images"][part]["ids"]) for part in ("train", "val", "test")]
+    line = sorted(name for part in every for name in part)
+    blocks = [set(line[start : start + 5]) for start in range(0, 20, 5)]
+    assert all(any(block <= set(part) for part in every) for block in blocks)
+    main(["evaluate", str(tmp_path / "run"), *data, "--seed", "0", "--json"])
+    assert json.loads(capsys.readouterr().out)["trained_on"] == 0

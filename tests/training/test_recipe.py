@@ -74,6 +74,21 @@ class TestRecipe:
         with pytest.raises(ValueError, match="laptop, t4, paper"):
             tl.Recipe.for_this_machine()
 
+    def test_the_laptop_s_recipe_goes_by_the_number_of_images(self, monkeypatch, slow_machine):
+        few, many = tl.Recipe.laptop(20), tl.Recipe.laptop(378)
+        assert few == tl.Recipe.laptop()
+        assert few.learning_rate == 5e-4
+        assert many.learning_rate == 2e-3
+        assert many.epochs == few.epochs
+        assert many.why.startswith("378 images")
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+        assert tl.Recipe.for_this_machine(378) == many == tl.recipes.named_recipe("laptop", 378)
+        assert "no CUDA device" in (why := tl.Recipe.for_this_machine(378).why)
+        assert "recipe for hundreds" in why
+        assert "minutes for 378 images" in why
+        monkeypatch.setenv("TLSEG_RECIPE", "laptop")
+        assert tl.Recipe.for_this_machine(378) == many
+
     def test_for_this_machine_measures_a_model(self, model, monkeypatch):
         monkeypatch.delenv("TLSEG_RECIPE", raising=False)
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
