@@ -102,6 +102,24 @@ def test_train_on_a_full_data_set_of_the_user(style, model, tmp_path, capsys):
     assert 0 <= report["test"]["miou"] <= 1
 
 
+def test_the_publisher_s_parts_of_landslide4sense(tmp_path, capsys):
+    from tlseg_lite.scenes.export import synthesize
+
+    root = tmp_path / "data"
+    synthesize(root, style="landslide4sense", n=4, seed=1, progress=False)
+    synthesize(tmp_path / "more", style="landslide4sense", n=6, seed=0, progress=False)
+    (tmp_path / "more" / "TrainData").rename(root / "TestData")
+    data = ["--data", "landslide4sense", "--root", str(root)]
+    model = ["--recipe", "laptop", "--model", "unet", "--epochs", "1", "--quiet"]
+    assert main(["train", *data, *model, "--out", str(tmp_path / "run")]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", str(tmp_path / "run"), *data, "--official-part", "test"]) == 0
+    assert "6 Landslide4Sense test patches, 6 images" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["evaluate", "run", "--data", "synthetic", "--official-part", "test"])
+    assert "goes with --data landslide4sense" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("recipe", "encoder", "size"), [("laptop", None, 256), ("paper", "paper", 1024)]
 )

@@ -30,8 +30,8 @@ def add_parser(commands) -> None:
     p.add_argument(
         "--part",
         choices=("all", *PARTS),
-        default="test",
-        help="of the images: the run's own, or with --seed of that split (default %(default)s)",
+        help="of the images: the run's own, or with --seed of that split (default test; with "
+        "--official-part all of that part)",
     )
     p.add_argument(
         "--seed",
@@ -53,6 +53,8 @@ def evaluate(options: argparse.Namespace, parser: argparse.ArgumentParser) -> No
     if seed is None:
         seed = run.get("recipe", {}).get("seed", 0)
     dataset = dataset_from(options, parser, model.image_size, seed)
+    if options.part is None:
+        options.part = "all" if options.official_part else "test"
     if options.part != "all":
         own = (run.get("images") or {}).get(PARTS[options.part])
         if options.seed is None and own is not None and own["ids"]:

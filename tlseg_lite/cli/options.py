@@ -9,7 +9,7 @@ from pathlib import Path
 
 SOURCES = (
     *("bijie-samples", "landslide4sense-samples", "synthetic", "bijie", "landslide4sense"),
-    *("folder", "scene"),
+    *("sen12landslides", "folder", "scene"),
 )
 FRACTIONS = (0.7, 0.15, 0.15)
 """Shares of training, validation and test images."""
@@ -46,7 +46,9 @@ def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
     parser.add_argument(
         "--data", required=required, choices=SOURCES, help="where the images are from"
     )
-    parser.add_argument("--root", type=Path, help="folder of the full bijie or landslide4sense")
+    parser.add_argument(
+        "--root", type=Path, help="folder of the full bijie, landslide4sense or sen12landslides"
+    )
     parser.add_argument(
         "--n", type=whole(3), default=60, help="number of synthetic scenes (default %(default)s)"
     )
@@ -56,6 +58,17 @@ def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
         default=1,
         help="divide by blocks of so many neighbouring images, in the order of their numbers "
         "(Bijie: 5, neighbours can show one place; default: one by one)",
+    )
+    parser.add_argument(
+        "--official-part",
+        choices=("train", "validation", "test"),
+        help="landslide4sense: the publisher's part (default train)",
+    )
+    parser.add_argument(
+        "--test-regions",
+        nargs="+",
+        metavar="REGION",
+        help="sen12landslides: test on these regions, train and validate on the others",
     )
     own = parser.add_argument_group("own data")
     own.add_argument("--images", type=Path, help="folder: images, paired with --masks by name")
@@ -81,15 +94,24 @@ def dataset_from(
     """The images of `add_data`; synthetic ones `size` pixels wide, drawn with `seed`."""
     import tlseg_lite as tl
 
-    if options.data in ("bijie", "landslide4sense"):
+    full = {
+        "bijie": tl.data.Bijie,
+        "landslide4sense": tl.data.Landslide4Sense,
+        "sen12landslides": tl.data.Sen12Landslides,
+    }
+    if options.test_regions and options.data != "sen12landslides":
+        parser.error(f"--test-regions goes with --data sen12landslides, not {options.data}")
+    if options.official_part and options.data != "landslide4sense":
+        parser.error(f"--official-part goes with --data landslide4sense, not {options.data}")
+    if options.data in full:
         if options.root is None:
             parser.error(f"--data {options.data} needs --root, the folder of the data set")
-        kind = tl.data.Bijie if options.data == "bijie" else tl.data.Landslide4Sense
-        return kind(options.root)
+        part = {"part": options.official_part} if options.official_part else {}
+        return full[options.data](options.root, **part)
     if options.data in ("folder", "scene"):
         return _own_data(options, parser, seed)
     if options.root is not None:
-        parser.error(f"--root goes with --data bijie or landslide4sense, not {options.data}")
+        parser.error(f"--root goes with --data {', '.join(full)}, not {options.data}")
     if options.data == "synthetic":
         return tl.data.SyntheticLandslides(options.n, size=size, seed=seed)
     return tl.data.samples(options.data.removesuffix("-samples"))
@@ -116,12 +138,29 @@ def _own_data(options: argparse.Namespace, parser: argparse.ArgumentParser, seed
 
 
 def divide(dataset, options: argparse.Namespace, seed: int):
-    """Training, validation and test images: one by one, or by ``--blocks``."""
+    """Training, validation and test images: one by one, by ``--blocks`` or ``--test-regions``."""
     import tlseg_lite as tl
 
+    if options.test_regions:
+        return _by_region(dataset, options.test_regions, seed)
     if options.blocks == 1:
         return tl.data.split(dataset, FRACTIONS, seed=seed)
     return tl.data.split_by_blocks(dataset, FRACTIONS, block=options.blocks, seed=seed)
+
+
+def _by_region(dataset, regions: list[str], seed: int):
+    """Test images of `regions`, and of the others training and validation images."""
+    import tlseg_lite as tl
+
+    known = sorted(set(dataset.regions))
+    if odd := [region for region in regions if region not in known]:
+        raise ValueError(f"unknown regions {', '.join(odd)}; there are {', '.join(known)}")
+    tested = [i for i, region in enumerate(dataset.regions) if region in regions]
+    others = [i for i, region in enumerate(dataset.regions) if region not in regions]
+    train, val, _ = FRACTIONS
+    shares = (train / (train + val), val / (train + val))
+    parts = tl.data.split(tl.data.Subset(dataset, others), shares, seed=seed)
+    return (*parts, tl.data.Subset(dataset, tested))
 
 
 def recipe_from(options: argparse.Namespace, images: int | None = None):

@@ -23,6 +23,7 @@ __getattr__, __dir__, __all__ = lazy(
         "images": "ImagePairs read_image read_mask read_target",
         "landslide4sense": "BANDS Landslide4Sense",
         "scaling": "Scaling",
+        "sen12landslides": "Sen12Landslides",
         "sample_sets": "samples",
         "splits": "Subset k_fold split split_by_blocks",
         "tlseg_lite.core.errors": "DataError MissingDataError",

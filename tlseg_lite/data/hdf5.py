@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tlseg_lite.core.errors import DataError, MissingDataError, listing
+
+if TYPE_CHECKING:
+    import h5py
 
 SUFFIXES = (".h5", ".hdf5")
 
@@ -27,31 +33,22 @@ def read_hdf5(path: str | Path, key: str, shape: tuple[int, ...] | None = None) 
     """
     import h5py
 
-    try:
-        with h5py.File(path, "r") as file:
-            if key not in file:
-                raise DataError(
-                    f"{path} has no dataset {key!r} but {listing(file) or 'nothing'}; "
-                    "is it an image where a mask should be, or the other way round?"
-                )
-            stored = file[key]
-            if not isinstance(stored, h5py.Dataset) or stored.dtype.kind not in "fiub":
-                raise DataError(f"{path}: {key!r} is no array of numbers")
-            if shape is not None and stored.shape != shape:
-                sizes = ["x".join(map(str, form)) for form in (stored.shape, shape)]
-                raise DataError(
-                    f"{path}: {key!r} has shape {sizes[0] or 'scalar'}; expected {sizes[1]}"
-                )
-            _check_filters(stored, path)
-            values = np.asarray(stored[()])
-    except DataError:
-        raise
-    except FileNotFoundError:
-        raise MissingDataError(f"{path} is gone; put it back or build the dataset anew") from None
-    except MemoryError as error:
-        raise DataError(f"{path}: {key!r} does not fit into memory ({error})") from error
-    except Exception as error:  # the HDF5 library raises whatever broken bytes lead to
-        raise DataError(_why_not(path, error)) from error
+    with opened(path) as file:
+        if key not in file:
+            raise DataError(
+                f"{path} has no dataset {key!r} but {listing(file) or 'nothing'}; "
+                "is it an image where a mask should be, or the other way round?"
+            )
+        stored = file[key]
+        if not isinstance(stored, h5py.Dataset) or stored.dtype.kind not in "fiub":
+            raise DataError(f"{path}: {key!r} is no array of numbers")
+        if shape is not None and stored.shape != shape:
+            sizes = ["x".join(map(str, form)) for form in (stored.shape, shape)]
+            raise DataError(
+                f"{path}: {key!r} has shape {sizes[0] or 'scalar'}; expected {sizes[1]}"
+            )
+        _check_filters(stored, path)
+        values = np.asarray(stored[()])
     bad = int(values.size - np.isfinite(values).sum())
     if bad:
         raise DataError(
@@ -59,6 +56,29 @@ def read_hdf5(path: str | Path, key: str, shape: tuple[int, ...] | None = None) 
             "with the original, or fill them before"
         )
     return values
+
+
+@contextlib.contextmanager
+def opened(path: str | Path) -> Iterator[h5py.File]:
+    """The file, for reading; what goes wrong while it is open is an error that says what helps.
+
+    Raises:
+        MissingDataError: the file is gone.
+        DataError: not HDF5, damaged, in use by another program, larger than the memory.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise MissingDataError(f"{path} is gone; put it back or build the dataset anew") from None
+    except MemoryError as error:
+        raise DataError(f"{path}: its values do not fit into memory ({error})") from error
+    except Exception as error:  # the HDF5 library raises whatever broken bytes lead to
+        raise DataError(_why_not(path, error)) from error
 
 
 def _check_filters(stored, path: str | Path) -> None:
