@@ -116,7 +116,7 @@ def test_the_publisher_s_parts_of_landslide4sense(tmp_path, capsys):
     assert main(["evaluate", str(tmp_path / "run"), *data, "--official-part", "test"]) == 0
     assert "6 Landslide4Sense test patches, 6 images" in capsys.readouterr().out
     with pytest.raises(SystemExit):
-        main(["evaluate", "run", "--data", "synthetic", "--official-part", "test"])
+        main(["evaluate", str(tmp_path / "run"), *data[:1], "synthetic", "--official-part", "test"])
     assert "goes with --data landslide4sense" in capsys.readouterr().err
 
 
