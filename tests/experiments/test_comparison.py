@@ -240,7 +240,7 @@ def test_holdout_tests_on_images_that_it_did_not_see():
 
 def test_every_baseline_is_built_alike(sam):
     models = comparison.models(sam=sam)
-    assert len(models) == 13
+    assert len(models) == 14
     first, again, other = (models["unet"].build(seed).state_dict() for seed in (0, 0, 1))
     key = "net.decoder.blocks.0.conv1.0.weight"
     assert torch.equal(first[key], again[key])

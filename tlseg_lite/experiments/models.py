@@ -125,17 +125,24 @@ def _on_random_weights(variant: str, image_size: int, design: Design) -> Model:
     return Model(build, rate=design.rate)
 
 
-def _baseline(name: str, image_size: int) -> Model:
-    return Model(lambda seed: tl.build_baseline(name, image_size=image_size, seed=seed))
+def _baseline(name: str, image_size: int, rate: float) -> Model:
+    def build(seed: int):
+        return tl.build_baseline(name, image_size=image_size, seed=seed)
+
+    return Model(build, rate=rate)
 
 
 def models(
-    names: Iterable[str] | None = None, *, image_size: int | None = None, sam=None
+    names: Iterable[str] | None = None,
+    *,
+    image_size: int | None = None,
+    sam=None,
+    network_rate: float = 1.0,
 ) -> dict[str, Model]:
     """The models of a comparison by name, in the order of `names` (None: all).
 
-    TransLandSeg, TransLandSeg-released, LandslideNet, decoder-only: on `sam`. The first and the
-    last also ``"... on random weights"``: the same SAM, frozen, but never trained.
+    TransLandSeg, TransLandSeg-released, LandslideNet, LoRA-4, decoder-only: on `sam`. The first
+    and the last also ``"... on random weights"``: the same SAM, frozen, but never trained.
     full-fine-tuning-tenth-rate: no adapters, all of `sam` is trained (`groups`). The six
     baselines from scratch, with the encoders of `tlseg_lite.baselines.LAPTOP_ENCODERS`.
 
@@ -143,19 +150,21 @@ def models(
         names: which; None: all.
         image_size: of the baselines; None: `sam`'s.
         sam: a loaded SAM; None: ``load_sam("sam_mini")``.
+        network_rate: factor on the recipe's learning rate for the six baselines.
 
     Raises:
         ValueError: an unknown name; lists the known ones.
     """
     sam = sam or tl.load_sam("sam_mini")
     side = image_size or sam.image_encoder.img_size
-    own = ("TransLandSeg", "TransLandSeg-released", "LandslideNet", "decoder-only")
+    own = ("TransLandSeg", "TransLandSeg-released", "LandslideNet", "LoRA-4", "decoder-only")
     designs = named_designs((*own, "full-fine-tuning-tenth-rate"))
     every = {name: adapted(sam, design) for name, design in designs.items()}
     for name in ("TransLandSeg", "decoder-only"):
         blank = _on_random_weights(sam.variant, side, designs[name])
         every[f"{name} on random weights"] = blank
-    every |= {name: _baseline(name, side) for name in tl.baselines.LAPTOP_ENCODERS}
+    for name in tl.baselines.LAPTOP_ENCODERS:
+        every[name] = _baseline(name, side, network_rate)
     if names is None:
         return every
     names = list(names)

@@ -164,6 +164,7 @@ class Job:
             "train_ids": "" if only_scenes else describe_ids(train.ids),
             "val_ids": "" if only_scenes else describe_ids(val.ids),
             "test_ids": describe_ids(test.ids),
+            "rate": self.model.rate,
             "epochs": (self.scenes_recipe if only_scenes else self.recipe).epochs,
             "adapters": counts.adapters,
             "trainable": counts.trainable,
