@@ -385,3 +385,11 @@ def test_sixteen_bits_in_degrees_with_nodata(tmp_path, capsys):
     assert found.resolution == pytest.approx(20)
     nothing = (levels(found.probability) == 255).mean()
     assert 0.3 < nothing < 0.5
+
+
+def test_gdal_s_cache_holds_the_tiles_of_a_window(scene):
+    from rasterio.env import getenv
+    from tlseg_lite.data.rasters import opened
+
+    with opened(scene):
+        assert getenv()["GDAL_CACHEMAX"] >= 16 * 2**20  # bytes; with less each read decodes anew

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rasterio import DatasetReader
 
 SAME = 0.01  # resolutions that differ by less than this share are the same
-CACHE_MB = 64  # of GDAL's own cache, which is else a share of the machine's memory
+CACHE = 64 * 2**20  # bytes of GDAL's own cache, which is else a share of the machine's memory
 
 
 def need_maps() -> None:
@@ -47,7 +47,7 @@ def opened(path: str | Path, mode: str = "r", **options: Any):
     remote = str(path).startswith(("http:", "https:", "/vsi", "s3:"))
     if mode == "r" and not remote and not Path(path).is_file():
         raise MissingDataError(f"no raster file {path}; give a GeoTIFF, or another one")
-    with warnings.catch_warnings(), rasterio.Env(GDAL_CACHEMAX=CACHE_MB):
+    with warnings.catch_warnings(), rasterio.Env(GDAL_CACHEMAX=CACHE):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
             dataset = rasterio.open(path, mode, **options)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tlseg_lite.core.files import write_atomically
-from tlseg_lite.data.rasters import CACHE_MB, Raster, opened
+from tlseg_lite.data.rasters import CACHE, Raster, opened
 
 NODATA = 255
 LEVELS = 254
@@ -229,7 +229,7 @@ def _quietly():
     from rasterio.errors import NotGeoreferencedWarning
 
     stack = ExitStack()
-    stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_MB))
+    stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE))
     stack.enter_context(warnings.catch_warnings())
     warnings.simplefilter("ignore", NotGeoreferencedWarning)
     return stack

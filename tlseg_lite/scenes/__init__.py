@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy(
         "fallback": "course_samples",
         "separability": "separation",
         "synthetic": "Scene SyntheticLandslides make_scene",
+        "valley": "Valley make_valley",
     },
     modules={name: name for name in ("rendering", "separability", "terrain")},
 )

@@ -37,17 +37,37 @@ class Scene:
 
 def _ground(rng: np.random.Generator, style: str, shape: tuple[int, int]) -> Ground:
     gsd = GSD[style] if style == "bijie" else GSD[style] * 128 / max(shape)
-    cells = 40 if style == "bijie" else 60
-    full = [s * (1 + 2 * MARGIN) for s in shape]
-    cell_px = max(full) / cells
-    grid = tuple(max(12, int(np.ceil(s / cell_px))) for s in full)
-    cell = cell_px * gsd
     if style == "bijie":
         settings = dict(relief=rng.uniform(0.04, 0.12), steepest=rng.uniform(0.35, 0.85))
         settings.update(tilt=rng.uniform(2, 5), roughness=rng.uniform(1.6, 2.2), creep=1.3)
     else:
         settings = dict(relief=rng.uniform(0.4, 0.9), steepest=rng.uniform(0.55, 1.05))
         settings.update(tilt=rng.uniform(0, 1), roughness=rng.uniform(2.2, 3.2), creep=1.4)
+    return bare_ground(rng, style, shape, gsd, 40 if style == "bijie" else 60, settings)
+
+
+def bare_ground(
+    rng: np.random.Generator,
+    style: str,
+    shape: tuple[int, int],
+    gsd: float,
+    cells: int,
+    settings: dict[str, float],
+) -> Ground:
+    """Terrain that nothing grows on yet: `cells` of a coarse landscape along the longest side.
+
+    Args:
+        rng: draws it.
+        style: of `STYLES`.
+        shape: (h, w) in pixels of `gsd` metres.
+        gsd: metres of a pixel.
+        cells: of the landscape and its margin.
+        settings: of `terrain.landscape`.
+    """
+    full = [s * (1 + 2 * MARGIN) for s in shape]
+    cell_px = max(full) / cells
+    grid = tuple(max(12, int(np.ceil(s / cell_px))) for s in full)
+    cell = cell_px * gsd
     land = terrain.landscape(rng, grid, cell, **settings)
     big = tuple(round(g * cell_px) for g in grid)
     cut = [slice(round(MARGIN * s), round(MARGIN * s) + s) for s in shape]
