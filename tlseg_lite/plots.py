@@ -132,13 +132,14 @@ def components(features: torch.Tensor, fit_on: torch.Tensor | None = None) -> np
         fit_on: features (C, h, w) whose components and range are used; None: `features`.
             Showing two feature maps with the components of one makes their colours comparable.
     """
-    base = features if fit_on is None else fit_on
-    flat = base.detach().flatten(1).t().double()
+    features = features.detach().cpu()
+    base = features if fit_on is None else fit_on.detach().cpu()
+    flat = base.flatten(1).t().double()
     mean = flat.mean(0)
     _, _, basis = torch.linalg.svd(flat - mean, full_matrices=False)
     low, high = torch.quantile(
         (flat - mean) @ basis[:3].t(), torch.tensor([0.02, 0.98]).double(), 0
     )
-    shown = (features.detach().flatten(1).t().double() - mean) @ basis[:3].t()
+    shown = (features.flatten(1).t().double() - mean) @ basis[:3].t()
     shown = ((shown - low) / (high - low).clamp(min=1e-9)).clamp(0, 1)
     return shown.reshape(*features.shape[1:], 3).numpy()

@@ -11,7 +11,7 @@ import tlseg_lite as tl
 from tlseg_lite.training.loader import collate, prepared
 from tlseg_lite.training.step import TrainingStep, accelerator_for, optimizer_for
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+pytestmark = pytest.mark.cuda
 RECIPE = tl.Recipe(epochs=2, batch_size=3, learning_rate=0.01)
 
 
@@ -92,13 +92,14 @@ def test_a_step_begun_anew_is_as_if_the_size_had_been_known(tmp_path, precision)
     close(found, known)
 
 
-@pytest.mark.parametrize("precision", ["no", "bf16"])
+@pytest.mark.parametrize("precision", ["no", "bf16", "fp16"])
 def test_a_step_does_not_wait_for_the_device(precision):
-    """With fp16, PyTorch's GradScaler waits once a step to see whether gradients overflowed."""
+    """With fp16 GradScaler would, but for the fused optimizer, which looks on the device."""
     recipe = replace(RECIPE, precision=precision)
     accelerator = accelerator_for(recipe)
     model = Small().to(accelerator.device).train()
     optimizer = accelerator.prepare(optimizer_for(model, recipe))
+    assert optimizer.param_groups[0]["fused"] is True
     step = TrainingStep(model, optimizer, recipe, accelerator)
     data = prepared(Blobs(3), 64, recipe)
     batch = collate([data[i] for i in range(3)])
@@ -138,3 +139,103 @@ def test_scores_are_those_of_the_processor():
     there = tl.evaluate(model.to("cuda"), Blobs(6), views=8).confusion.counts()
     assert sum(here) == sum(there)
     assert max(abs(a - b) for a, b in zip(here, there, strict=True)) < 0.001 * sum(here)
+
+
+def adapted(size=64):
+    torch.manual_seed(0)
+    model = tl.TransLandSeg(tl.load_sam("sam_mini", image_size=size), tl.ATLConfig())
+    for atl in model.adapters:
+        torch.nn.init.normal_(atl.up.weight, std=0.02)
+    return model.train()
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_has_the_gradient_of_full_precision(precision):
+    """Logits are float32 before they are resampled, whatever the decoder gave."""
+    recipe = replace(RECIPE, precision=precision)
+    accelerator = accelerator_for(recipe)
+    images, masks = torch.rand(2, 3, 64, 64), (torch.rand(2, 1, 64, 64) > 0.7).float()
+    found = {}
+    for kind in ("no", precision):
+        model = adapted().to("cuda")
+        with torch.autocast("cuda", enabled=False) if kind == "no" else accelerator.autocast():
+            logits = model(images.cuda())
+        assert logits.dtype == torch.float32
+        tl.losses.bce_dice(logits, masks.cuda()).backward()
+        found[kind] = torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad])
+    angle = torch.nn.functional.cosine_similarity(found["no"], found[precision], dim=0)
+    assert angle > 0.99
+
+
+def test_a_run_goes_on_on_the_other_device(tmp_path, monkeypatch):
+    """Two epochs on the GPU, the third on the CPU: files hold tensors, not devices."""
+    recipe = replace(RECIPE, epochs=3)
+
+    def stop(history):
+        if len(history) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tl.fit(Small(), Blobs(7), Blobs(3, "val"), recipe, tmp_path, progress=False, watch=stop)
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    model = Small()
+    run = tl.fit(model, Blobs(7), Blobs(3, "val"), recipe, tmp_path, progress=False)
+    assert len(run.history) == 3
+    assert next(model.parameters()).device.type == "cpu"
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def test_memory_that_is_really_too_small_is_found_by_the_allocator(tmp_path):
+    """A batch of 16 at 256 px in a tenth of what it takes at once: pieces, and the same loss."""
+    recipe = replace(RECIPE, batch_size=16, epochs=1)
+    model = tl.TransLandSeg(tl.load_sam("sam_mini"), tl.ATLConfig())
+    torch.cuda.reset_peak_memory_stats()
+    whole = tl.fit(model, Blobs(16), Blobs(2, "val"), recipe, tmp_path / "a", progress=False)
+    needed = torch.cuda.max_memory_allocated()
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(0).total_memory
+    model = tl.TransLandSeg(tl.load_sam("sam_mini"), tl.ATLConfig())
+    try:
+        torch.cuda.set_per_process_memory_fraction(0.5 * needed / total)
+        run = tl.fit(model, Blobs(16), Blobs(2, "val"), recipe, tmp_path / "b", progress=False)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert run.history.micro_batch[0] < 16
+    assert run.history.loss[0] == pytest.approx(whole.history.loss[0], rel=1e-3)
+
+
+def test_batches_are_pinned_and_images_of_the_loader_train(tmp_path):
+    from tlseg_lite.training.loader import TrainingBatches
+
+    recipe = replace(RECIPE, workers=2)
+    batches = TrainingBatches(Blobs(7), 64, recipe, accelerator_for(recipe))
+    found = [batch for batch, _ in batches.epoch(0)]
+    assert all(batch[name].is_pinned() for batch in found for name in ("image", "mask", "valid"))
+
+
+def test_float32_is_float32_and_settings_stay(tmp_path):
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    seen = []
+
+    class Looks(Small):
+        def forward(self, images):
+            flags = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+            seen.append((self.training, flags))
+            return super().forward(images)
+
+    for precision, tf32 in (("no", False), ("bf16", True)):
+        recipe = replace(RECIPE, precision=precision, epochs=1)
+        trained(tmp_path / precision, recipe, kind=Looks)
+        assert {flags for _, flags in seen} == {(tf32, tf32)}
+        seen.clear()
+    assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before
+
+
+def test_a_sam_whose_encoder_was_trained_answers_clicks(tmp_path):
+    sam = tl.load_sam("sam_mini", image_size=64)
+    tl.TransLandSeg(sam, tl.ATLConfig()).to("cuda")  # takes the shared encoder along
+    answer = tl.zero_shot.segment(sam, torch.rand(3, 40, 64), (20, 20))
+    assert answer.masks.device.type == "cpu"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,16 +105,29 @@ class TransLandSeg(Trainable):
         # have batch size 1 and broadcast over a batch of images, which is what is wanted here.
         logits, _ = self.mask_decoder(
             image_embeddings=embedding,
-            image_pe=self.position_encoding(grid)[None],
+            image_pe=self._positions(grid)[None],
             sparse_prompt_embeddings=embedding.new_zeros(1, 0, embedding.shape[1]),
             dense_prompt_embeddings=self.no_mask_embed.weight.reshape(1, -1, 1, 1),
             multimask_output=False,
         )
         return logits
 
+    def _positions(self, grid: tuple[int, int]) -> torch.Tensor:
+        """SAM's positional encoding of the grid, (C, h, w).
+
+        On CUDA in float32 under autocast too: eight bits would blur coordinates by a cell. CPUs
+        keep what their recorded results were made with.
+        """
+        device = self.pixel_mean.device.type
+        exact = torch.autocast(device, enabled=False) if device == "cuda" else nullcontext()
+        with exact:
+            return self.position_encoding(grid)
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         logits = self.decode(self.encode(images))
         size = (self.image_size, self.image_size)
+        if logits.device.type == "cuda":
+            logits = logits.float()  # CUDA adds up the resampling's gradient in the type it is in
         return F.interpolate(logits, size, mode="bilinear", align_corners=False)
 
     def train(self, mode: bool = True) -> TransLandSeg:

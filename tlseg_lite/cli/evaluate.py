@@ -13,6 +13,7 @@ from tlseg_lite.cli.options import (
     add_weights,
     dataset_from,
     divide,
+    on_device,
     saved_model,
     whole,
 )
@@ -47,7 +48,7 @@ def evaluate(options: argparse.Namespace, parser: argparse.ArgumentParser) -> No
     import tlseg_lite as tl
     from tlseg_lite.training.identity import seen
 
-    model = saved_model(options.model, options.weights)
+    model = on_device(saved_model(options.model, options.weights))
     run = model.run or {}
     seed = options.seed
     if seed is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tlseg_lite.cli.options import add_weights, saved_model
+from tlseg_lite.cli.options import add_weights, on_device, saved_model
 
 
 def add_parser(commands) -> None:
@@ -54,7 +54,10 @@ def _models(options: argparse.Namespace, parser: argparse.ArgumentParser) -> tup
         parser.error("no model: give a best.safetensors or a run's folder, and then the scene")
     if len(files) != 1:
         parser.error(f"one scene at a time, not {len(files)}; give each an --out of its own")
-    return [saved_model(path, options.weights) for path in models], files
+    loaded = [saved_model(path, options.weights) for path in models]
+    if options.workers is None and options.scheduler is None:  # a worker has one CPU thread
+        loaded = [on_device(model) for model in loaded]
+    return loaded, files
 
 
 def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:

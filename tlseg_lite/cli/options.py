@@ -196,6 +196,16 @@ def model_from(options: argparse.Namespace, parser: argparse.ArgumentParser, rec
     return tl.TransLandSeg(sam, tl.DESIGNS[options.model], seed=recipe.seed)
 
 
+def on_device(model):
+    """The model on the GPU, if there is one and ``ACCELERATE_USE_CPU`` does not forbid it."""
+    import torch
+    from accelerate.utils import parse_flag_from_env
+
+    if torch.cuda.is_available() and not parse_flag_from_env("ACCELERATE_USE_CPU"):
+        return model.to("cuda")
+    return model
+
+
 def saved_model(path: Path, weights: str | None = None):
     """The model that is saved in a file or in a run's folder.
 

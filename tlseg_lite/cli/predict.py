@@ -6,7 +6,7 @@ import argparse
 import unicodedata
 from pathlib import Path
 
-from tlseg_lite.cli.options import add_weights, saved_model
+from tlseg_lite.cli.options import add_weights, on_device, saved_model
 
 
 def add_parser(commands) -> None:
@@ -37,7 +37,7 @@ def predict(options: argparse.Namespace, parser: argparse.ArgumentParser) -> Non
     targets = targets_of(options.images, options.out, options.probability)
     for image in options.images:
         check_is_image(image)
-    model = saved_model(options.model, options.weights)
+    model = on_device(saved_model(options.model, options.weights))
     for image in options.images:
         probability = tl.predict(model, read_image(image)).sigmoid()[0].cpu().numpy()
         write(probability, *targets[image])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 
 _SIGNS = (
-    "cublas_status_alloc_failed",
+    "_alloc_failed",  # cuBLAS, cuDNN, cuFFT, cuSOLVER
     "cuda error: out of memory",
+    "cuda driver error: out of memory",
     "not enough memory",
     "could not create a primitive",  # oneDNN, on the CPU
 )

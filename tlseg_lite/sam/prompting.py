@@ -107,10 +107,16 @@ class Embedded:
 
         pixels = as_pixels(image)
         self.size: tuple[int, int] = pixels.shape[:2]
-        self.predictor: SamPredictor = _narrow_too(SamPredictor(sam))
+        self.predictor: SamPredictor = _narrow_too(SamPredictor(_together(sam)))
         helps = 'try a smaller SAM, such as "vit_b", or load_sam(..., image_size=512)'
         with torch.no_grad(), _memory_named(self.size, helps):
             self.predictor.set_image(pixels)
+
+
+def _together(sam: Sam) -> Sam:
+    """`sam`, all of it where its encoder is: training on a GPU takes the shared encoder along."""
+    there = sam.image_encoder.pos_embed.device
+    return sam if sam.pixel_mean.device == there else sam.to(there)
 
 
 def _narrow_too(predictor: SamPredictor) -> SamPredictor:
@@ -235,7 +241,7 @@ def automatic(sam: Sam, image: Tensor | np.ndarray, **settings: Any) -> list[dic
         raise ValueError(f"points_per_batch is {points!r}; expected a positive whole number")
     _check_optional_packages(chosen)
     try:
-        generator = SamAutomaticMaskGenerator(sam, **chosen)
+        generator = SamAutomaticMaskGenerator(_together(sam), **chosen)
     except AssertionError as error:
         raise ValueError(f"automatic cannot use these settings: {error}") from error
     _narrow_too(generator.predictor)

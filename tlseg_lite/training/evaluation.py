@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from tlseg_lite.core.checks import check_image
 from tlseg_lite.core.errors import listing
+from tlseg_lite.core.precision import float32_products
 from tlseg_lite.core.progress import bar
 from tlseg_lite.data.transforms import fit_image, unfit
 from tlseg_lite.metrics.confusion import ConfusionMatrix, Scores, confusion
@@ -33,7 +34,8 @@ def evaluate(
     """Scores of `model` on all images of `dataset`, counted once at their native resolution.
 
     Args:
-        model: logits (B, 1, S, S) from images (B, 3, S, S); evaluated on the device it is on.
+        model: logits (B, 1, S, S) from images (B, 3, S, S); evaluated on the device it is on, in
+            float32 (no TF32) unless an autocast is on.
         dataset: images and masks at native size; each is fitted to S, predicted, its padding
             dropped, brought back to its size, and cut at logit 0.
         batch_size: images predicted at once, fewer where memory is short; the result does not
@@ -220,7 +222,8 @@ def _logits(model: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
     was_training = model.training
     model.eval()
     try:
-        return model(images).float()
+        with float32_products(images.device, exact=not torch.is_autocast_enabled()):
+            return model(images).float()
     except Exception as error:
         if not is_out_of_memory(error):
             raise

@@ -77,6 +77,9 @@ def fit(
         watch: called with the history so far after each epoch, on the main process, for example to
             draw the learning curve while it grows.
 
+    Afterwards the model is on the device that it was trained on, and with it the encoder that it
+    shares with its `sam`.
+
     Returns:
         the run; `history` has a row an epoch: loss, learning_rate, the validation scores
         (fractions), micro_batch (images at once on a process), seconds, and of these waiting
@@ -112,7 +115,7 @@ def fit(
             desc="epochs",
             show=progress and accelerator.is_main_process,
         )
-        with use_options(model, recipe), shown as epochs:
+        with use_options(model, recipe, accelerator.device), shown as epochs:
             for epoch in epochs:
                 row = _run_epoch(step, batches, val, epoch)
                 state.micro_batch = step.micro_batch

@@ -111,7 +111,7 @@ def preflight(model: torch.nn.Module, train: Dataset, recipe: Recipe) -> Preflig
     if cuda:
         torch.cuda.reset_peak_memory_stats(accelerator.device)
     try:
-        with use_options(model, recipe):
+        with use_options(model, recipe, accelerator.device):
             seconds = _seconds_of_a_step(step, batch)
     finally:
         model.load_trained_state(before, "the weights before the preflight")
@@ -204,7 +204,8 @@ def training_flop(sam: str, image_size: int | None = None) -> float:
 def matrix_rate(device: str, precision: str = "no", side: int | None = None) -> float:
     """Operations a second of a square matrix product on `device`, the best of a few, measured."""
     side = side or (8192 if device.startswith("cuda") else 1024)
-    a = torch.ones(side, side, device=device, dtype=_DTYPES[precision])
+    # no constants: GPUs multiply those faster than what a network holds
+    a = torch.linspace(-1, 1, side * side, device=device).view(side, side).to(_DTYPES[precision])
     best = float("inf")
     for _ in range(5):
         began = time.perf_counter()
@@ -285,11 +286,12 @@ def _by_memory(cls: type[Recipe], images: int | None) -> Recipe:
     gpu = torch.cuda.get_device_properties(0)
     gib = gpu.total_memory / 2**30
     found = f"{gpu.name} with {gib:.0f} GiB"
+    precision = "bf16" if torch.cuda.get_device_capability(0) >= (8, 0) else "fp16"
     if gib < 30:
-        precision = "bf16" if torch.cuda.get_device_capability(0) >= (8, 0) else "fp16"
         why = f"{found}: ViT-B at 1024 px, activations computed twice to save memory"
         return replace(cls.t4(), precision=precision, why=why)
-    return replace(cls.paper(), why=f"{found}: ViT-L at 1024 px, as in the paper")
+    why = f"{found}: ViT-L at 1024 px, as in the paper"
+    return replace(cls.paper(), precision=precision, why=why)
 
 
 def _because(reason: str, recipe: Recipe) -> Recipe:

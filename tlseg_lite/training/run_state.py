@@ -97,7 +97,7 @@ class RunState:
             self._share(self.model.trained_state())  # the same start everywhere
             return 0
         self.model.load_trained_state(saved["model"], self.path)
-        self.optimizer.load_state_dict(saved["optimizer"])
+        self.optimizer.load_state_dict(_as_here(saved["optimizer"], self.optimizer))
         if self.accelerator.scaler is not None and saved["scaler"]:
             self.accelerator.scaler.load_state_dict(saved["scaler"])
         self.rows, self.micro_batch = saved["rows"], saved.get("micro_batch")
@@ -301,6 +301,15 @@ _UNREADABLE = (
     *(OSError, RuntimeError, ValueError, TypeError, KeyError, EOFError),
     pickle.UnpicklingError,
 )
+
+
+def _as_here(saved: dict[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """An optimizer's state that is computed as `optimizer` is: fused on a GPU, not on a CPU."""
+    groups = [
+        {**group, "fused": own.get("fused")}
+        for group, own in zip(saved["param_groups"], optimizer.param_groups, strict=True)
+    ]
+    return {**saved, "param_groups": groups}
 
 
 def _read(path: Path) -> dict[str, Any]:

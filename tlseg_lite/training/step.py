@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from tlseg_lite.core.precision import float32_products
 from tlseg_lite.core.progress import say
 from tlseg_lite.core.seeding import seeded
 from tlseg_lite.training.losses import bce_dice
@@ -31,27 +32,35 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
 
 
 @contextmanager
-def use_options(model: torch.nn.Module, recipe: Recipe) -> Iterator[None]:
-    """What the recipe asks of SAM's encoder, inside; other networks have no such options."""
+def use_options(model: torch.nn.Module, recipe: Recipe, device: torch.device) -> Iterator[None]:
+    """What the recipe asks of the device and of SAM's encoder, inside.
+
+    On CUDA, float32 is float32 with ``precision="no"``; beside float16 and bfloat16, which keep
+    fewer bits, the float32 that is left (adapters, loss) is multiplied as TF32. Networks other
+    than SAM's have no encoder options.
+    """
     options = getattr(model, "encoder_options", None)
-    if options is None:
-        yield
-        return
-    model.encoder_options = replace(
-        options,
-        checkpoint=options.checkpoint or recipe.checkpointing,
-        compile=options.compile or recipe.compile,
-    )
+    if options is not None:
+        model.encoder_options = replace(
+            options,
+            checkpoint=options.checkpoint or recipe.checkpointing,
+            compile=options.compile or recipe.compile,
+        )
     try:
-        yield
+        with float32_products(device, exact=recipe.precision == "no"):
+            yield
     finally:
-        model.encoder_options = options
+        if options is not None:
+            model.encoder_options = options
 
 
 def optimizer_for(model: torch.nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW over what trains."""
+    """AdamW over what trains; on CUDA in one kernel, which also spares GradScaler its wait."""
     trained = [p for p in model.parameters() if p.requires_grad]
-    return torch.optim.AdamW(trained, recipe.learning_rate, weight_decay=recipe.weight_decay)
+    fused = True if trained and all(p.device.type == "cuda" for p in trained) else None
+    return torch.optim.AdamW(
+        trained, recipe.learning_rate, weight_decay=recipe.weight_decay, fused=fused
+    )
 
 
 _OFF = ("", "0", "false", "off", "no")
