@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from tlseg_lite.core.errors import DataError
+from tlseg_lite.core.tensors import is_bool, is_tensor, zero_where_not
+
+if TYPE_CHECKING:
+    import torch
 
 _ROUNDING = 1e-4
 """How far outside of [0, 1] a resampled or normalised image may be."""
@@ -20,11 +23,11 @@ def check_image(image: Any, name: str) -> torch.Tensor:
     Raises:
         ValueError: it is of another type or shape, empty, not finite, or outside of [0, 1].
     """
-    if not isinstance(image, torch.Tensor):
+    if not is_tensor(image):
         found = type(image).__name__
     else:
         found = f"{image.dtype} {'x'.join(map(str, image.shape))}".removeprefix("torch.")
-    if not isinstance(image, torch.Tensor) or not image.is_floating_point() or image.ndim != 3:
+    if not is_tensor(image) or not image.is_floating_point() or image.ndim != 3:
         raise ValueError(
             f"{name} is {found}; expected (3, height, width), a float tensor 3xHxW in [0, 1]"
         )
@@ -35,7 +38,7 @@ def check_image(image: Any, name: str) -> torch.Tensor:
         )
     if 0 in image.shape:
         raise ValueError(f"{name} is {found}; expected positive sides")
-    low, high = torch.stack(image.aminmax()).tolist()
+    low, high = _bounds(image)
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError(
             f"{name} has values that are not finite (NaN or infinite); replace them, or leave "
@@ -45,6 +48,13 @@ def check_image(image: Any, name: str) -> torch.Tensor:
         remedy = "divide by 255" if low >= 0 and high <= 255 else "scale it to that range"
         raise ValueError(f"{name} has values from {low:g} to {high:g}; expected [0, 1]: {remedy}")
     return image
+
+
+def _bounds(image: torch.Tensor) -> list[float]:
+    """The lowest and the highest value, in one transfer from the device."""
+    import torch
+
+    return torch.stack(image.aminmax()).tolist()
 
 
 def check_size(height: Any, width: Any, what: str) -> tuple[int, int]:
@@ -91,16 +101,16 @@ def binary_mask(values: Any, what: str, ignore: float | None = None, *, remedy: 
     """
     if ignore is not None and (isinstance(ignore, bool) or not isinstance(ignore, (int, float))):
         raise TypeError(f"ignore is {ignore!r}; expected a number, such as 255, or None")
-    tensor = isinstance(values, torch.Tensor)
+    tensor = is_tensor(values)
     real = not values.is_complex() if tensor else values.dtype.kind in "biuf"
     if not real:
         raise TypeError(f"{what} has dtype {values.dtype}, expected bool or numbers 0 and 1")
-    if values.dtype in (torch.bool, bool):
+    if is_bool(values):
         return values, None if ignore is None else values == values
     valid, rest = None, values
     if ignore is not None:
         valid = values != ignore
-        rest = torch.where(valid, values, 0) if tensor else np.where(valid, values, 0)
+        rest = zero_where_not(valid, values)
     mask = rest != 0
     for background, landslide in MASK_VALUES:
         if bool(((rest == background) | (rest == landslide)).all()):

@@ -25,14 +25,16 @@ CHAPTERS = {
 
 
 @cache
+def _of_chapter(chapter: str, prefix: str) -> dict[str, Callable[..., Any]]:
+    """A chapter's checks or material, by number; the other chapters' modules are not imported."""
+    module = import_module(f"tlseg_lite.exercises.{CHAPTERS[chapter]}")
+    start = f"{prefix}_{chapter}_"
+    own = {n.removeprefix(start): f for n, f in vars(module).items() if n.startswith(start)}
+    return {f"{chapter}.{part}": own[part] for part in sorted(own, key=int)}
+
+
 def _functions(prefix: str) -> dict[str, Callable[..., Any]]:
-    found = {}
-    for chapter, name in CHAPTERS.items():
-        module = import_module(f"tlseg_lite.exercises.{name}")
-        start = f"{prefix}_{chapter}_"
-        own = {n.removeprefix(start): f for n, f in vars(module).items() if n.startswith(start)}
-        found |= {f"{chapter}.{part}": own[part] for part in sorted(own, key=int)}
-    return found
+    return {n: f for chapter in CHAPTERS for n, f in _of_chapter(chapter, prefix).items()}
 
 
 def known() -> list[str]:
@@ -41,10 +43,11 @@ def known() -> list[str]:
 
 
 def _named(number: str, prefix: str, what: str) -> Callable[..., Any]:
-    functions = _functions(prefix)
-    if str(number) not in functions:
-        raise ValueError(f"no {what} {number!r}; there are {', '.join(functions)}")
-    return functions[str(number)]
+    chapter = str(number).partition(".")[0]
+    own = _of_chapter(chapter, prefix) if chapter in CHAPTERS else {}
+    if str(number) not in own:
+        raise ValueError(f"no {what} {number!r}; there are {', '.join(_functions(prefix))}")
+    return own[str(number)]
 
 
 def check(number: str, answer: Any) -> Verdict:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
+from tlseg_lite.core.tensors import is_tensor, to_numpy
 from tlseg_lite.metrics.confusion import ConfusionMatrix
 
 Mistakes = Iterable[tuple[Any, str]]
@@ -87,7 +87,7 @@ def number(value: Any, what: str = "the answer") -> float:
     Raises:
         Wrong: it is something else.
     """
-    if isinstance(value, torch.Tensor) and value.numel() == 1:
+    if is_tensor(value) and value.numel() == 1:
         value = value.detach().cpu().item()
     elif isinstance(value, (np.generic, np.ndarray)) and value.size == 1:
         value = value.item()
@@ -174,8 +174,7 @@ def numbers(values: Any, count: int | None = None, what: str = "the answer") -> 
     Raises:
         Wrong: no such thing, or another number of them.
     """
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu().numpy()
+    values = to_numpy(values)
     if isinstance(values, np.ndarray) and values.ndim:
         values = values.ravel().tolist()
     elif hasattr(values, "tolist") and not isinstance(values, (np.generic, np.ndarray)):
@@ -219,8 +218,7 @@ def same(a: Any, b: Any, tolerance: float) -> bool:
     """
     if isinstance(a, (str, set)) or isinstance(b, (str, set)):
         return type(a) is type(b) and a == b
-    if isinstance(a, torch.Tensor) or isinstance(b, torch.Tensor):
-        a, b = (x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else x for x in (a, b))
+    a, b = to_numpy(a), to_numpy(b)
     try:
         a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     except (TypeError, ValueError):
@@ -339,8 +337,7 @@ def form(given: Any, right: Any) -> str:
     """The two results in words: numbers as they are, arrays by their shape or distance."""
     if isinstance(right, set):
         return f"{sorted(given)}, and it should be {sorted(right)}"
-    both = (given, right)
-    a, b = (x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else x for x in both)
+    a, b = to_numpy(given), to_numpy(right)
     try:
         a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     except (TypeError, ValueError):

@@ -20,12 +20,14 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
+from tlseg_lite.core.tensors import is_tensor
 from tlseg_lite.metrics.masks import as_masks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import torch
 
     Array = np.ndarray | torch.Tensor
 
@@ -39,7 +41,7 @@ def _ratio(part: float, whole: float, absent: bool) -> float:
 
 def _number(name: str, value: Any) -> Any:
     """A count as it may be stored: a Python number, or a 0-dim tensor left on its device."""
-    if isinstance(value, torch.Tensor):
+    if is_tensor(value):
         if value.ndim:
             raise ValueError(
                 f"{name} has shape {tuple(value.shape)}, expected one number: "
@@ -116,9 +118,11 @@ class ConfusionMatrix:
     def counts(self) -> tuple[float, float, float, float]:
         """``(tp, fp, fn, tn)`` as Python numbers; a matrix on a device is read in one transfer."""
         values = tuple(self)
-        if all(isinstance(value, torch.Tensor) for value in values):
+        if all(is_tensor(value) for value in values):
+            import torch
+
             return tuple(torch.stack(values).tolist())
-        return tuple(v.item() if isinstance(v, torch.Tensor) else v for v in values)
+        return tuple(v.item() if is_tensor(v) else v for v in values)
 
     def normalised(self) -> ConfusionMatrix:
         """The same matrix as fractions of all its pixels.

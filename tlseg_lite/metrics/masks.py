@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from tlseg_lite.core.checks import binary_mask
 from tlseg_lite.core.errors import DataError
+from tlseg_lite.core.tensors import is_bool, is_tensor, to_numpy, zero_where_not
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import torch
 
     Array = np.ndarray | torch.Tensor
 
@@ -27,7 +29,7 @@ def as_masks(
     given = {"prediction": prediction, "target": target}
     if valid is not None:
         given["valid"] = valid
-    tensors = [name for name, array in given.items() if isinstance(array, torch.Tensor)]
+    tensors = [name for name, array in given.items() if is_tensor(array)]
     if tensors and len(tensors) < len(given):
         other = next(name for name in given if name not in tensors)
         raise TypeError(
@@ -56,13 +58,13 @@ def as_masks(
     if valid is None:
         return p, as_mask("target", given["target"]), None
     v, t = as_mask("valid", given["valid"]), given["target"]
-    if t.dtype not in (torch.bool, bool):  # what is not counted may hold any value
-        t = torch.where(v, t, 0) if tensors else np.where(v, t, 0)
+    if not is_bool(t):  # what is not counted may hold any value
+        t = zero_where_not(v, t)
     return p, as_mask("target", t), v
 
 
 def _is_float(array: Array) -> bool:
-    if isinstance(array, torch.Tensor):
+    if is_tensor(array):
         return array.is_floating_point()
     return np.issubdtype(array.dtype, np.floating)
 
@@ -80,7 +82,7 @@ def _above(scores: Array, threshold: float) -> Array:
 
 def as_mask(name: str, array: Array) -> Array:
     """A bool array from bool, all 0 / 1, or all 0 / 255 (``valid``: bool or 0 / 1)."""
-    if name == "valid" and array.dtype not in (torch.bool, bool) and bool((array > 1).any()):
+    if name == "valid" and not is_bool(array) and bool((array > 1).any()):
         raise DataError(
             f"valid has values up to {array.max().item():g}; expected only 0 and 1, or bool: "
             "binarise it first, e.g. (valid > 0)"
@@ -98,7 +100,7 @@ def as_images(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
     """Each image of (H, W), (B, H, W) or (B, 1, H, W) as checked bool numpy arrays (H, W)."""
     arrays = as_masks(prediction, target, valid, threshold)
-    p, t, v = (a.cpu().numpy() if isinstance(a, torch.Tensor) else a for a in arrays)
+    p, t, v = (to_numpy(a) for a in arrays)
     if p.ndim < 2:
         raise ValueError(f"prediction has shape {p.shape}, expected (H, W) or a batch of them")
     flat = [None if a is None else a.reshape(-1, *a.shape[-2:]) for a in (p, t, v)]
@@ -120,10 +122,9 @@ def as_scored_images(
     for index in range(len(logits)):
         valid = None if valids is None else valids[index]
         _, truth, inside = as_masks(logits[index], targets[index], valid, 0.0)
-        values = logits[index]
-        if isinstance(values, torch.Tensor):
-            values, truth = values.detach().double().cpu().numpy(), truth.cpu().numpy()
-            inside = None if inside is None else inside.cpu().numpy()
+        truth, inside, values = to_numpy(truth), to_numpy(inside), logits[index]
+        if is_tensor(values):
+            values = to_numpy(values.double())
         values = np.asarray(values, dtype=float)
         keep = slice(None) if inside is None else inside.ravel()
         yield values.ravel()[keep], truth.ravel()[keep]
