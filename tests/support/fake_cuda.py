@@ -118,3 +118,9 @@ def accelerator(precision: str = "bf16", device: torch.device = CUDA) -> SimpleN
         backward=lambda loss: None,
         clip_grad_norm_=torch.nn.utils.clip_grad_norm_,
     )
+
+
+class Draws(torch.Generator):
+    """A generator that says it is on the fake device, where nothing is drawn."""
+
+    device = CUDA

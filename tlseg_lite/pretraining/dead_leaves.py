@@ -7,7 +7,8 @@ is the reason for SAM's three masks. Light, shadows and a camera come on top. On
 have details too, such as a house has windows: spots of other colours that are no regions.
 
 Everything is batched torch and runs where the bank of textures lies; a CPU core makes about a
-hundred 256-pixel images in a few seconds.
+hundred 256-pixel images in a few seconds. On a GPU `tlseg_lite.pretraining.on_device` draws them
+without waiting for it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tlseg_lite.data.transforms import luma
+from tlseg_lite.data.transforms import LUMA
 from tlseg_lite.pretraining.textures import TILE, make_textures, spectral_noise
 
 
@@ -59,6 +60,10 @@ class DeadLeaves:
         self.textures = make_textures(textures, self.generator)  # T, TILE, TILE; deviation 1
         self.smooth = spectral_noise(self._uniform(64, low=1.3, high=2.4), self.generator)
         self.grain = torch.randn(8, 3, TILE, TILE, generator=self.generator, device=self.device)
+        self._warm, self._green, self._luma = (
+            torch.tensor(values, device=self.device)
+            for values in ((0.10, 0.01, -0.11), (-0.04, 0.05, -0.03), LUMA)
+        )
 
     def sample(
         self,
@@ -87,7 +92,7 @@ class DeadLeaves:
         previous = self.generator
         self.generator = generator or previous
         try:
-            rich = int(details * n + float(self._uniform(1))) if details else 0
+            rich = int(details * n + self._chance()) if details else 0
             painted, whole, owner = self._regions(n, difficulty, rich)
             images = self._camera(self._paint(painted, whole, difficulty, rich), difficulty)
             labels = owner[painted.long()]
@@ -107,6 +112,21 @@ class DeadLeaves:
     def _integer(self, high: int, *shape: int) -> Tensor:
         return torch.randint(high, shape, generator=self.generator, device=self.device)
 
+    # what is the same for all images of a batch, as Python's numbers
+
+    def _chance(self) -> float:
+        return float(self._uniform(1))
+
+    def _choice(self, high: int) -> int:
+        return int(self._integer(high, 1))
+
+    def _spread(self, n: int, low: float, high: float) -> list[float]:
+        """`n` numbers whose logarithms are uniform."""
+        return torch.exp(self._uniform(n, low=math.log(low), high=math.log(high))).tolist()
+
+    def _jitter(self, n: int) -> list[float]:
+        return (0.45 * self._normal(n)).tolist()
+
     # --- geometry -------------------------------------------------------------------------
 
     def _regions(self, n: int, difficulty: float, rich: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -121,10 +141,8 @@ class DeadLeaves:
         )
         leaves = 22 + int(12 * difficulty)
         scale = size / 256
-        radii = torch.exp(
-            self._uniform(leaves, low=math.log(6 - 2 * difficulty), high=math.log(120))
-        ).tolist()
-        jitter = (0.45 * self._normal(leaves)).tolist()
+        radii = self._spread(leaves, 6 - 2 * difficulty, 120)
+        jitter = self._jitter(leaves)
         order = sorted(range(leaves), key=lambda i: -math.log(radii[i]) + jitter[i])
         crowded = self._uniform(n, low=0.2, high=1.0)
         parents, spots = [0], []
@@ -137,8 +155,8 @@ class DeadLeaves:
             radius = radii[i] * scale
             present = self._uniform(n) < crowded
             where = self._leaf(canvas, k, radius, present)
-            if radius > 16 * scale and float(self._uniform(1)) < 0.5 * difficulty:
-                for _ in range(1 + int(self._integer(2, 1))):
+            if radius > 16 * scale and self._chance() < 0.5 * difficulty:
+                for _ in range(1 + self._choice(2)):
                     part = len(parents)
                     parents.append(k)
                     has = present & (self._uniform(n) < 0.6)
@@ -148,13 +166,16 @@ class DeadLeaves:
                 parents.append(k)
                 has = present[:rich] & (self._uniform(rich) < 0.7)
                 small = {"inside": (k, where[:rich]), "long": (0.06, 0.35)}
-                for _ in range(1 + int(self._integer(4, 1))):
+                for _ in range(1 + self._choice(4)):
                     self._leaf(canvas[:rich], spots[-1], radius, has, **small)
         labels = canvas[:, pad : pad + size, pad : pad + size].contiguous()
-        whole = torch.tensor(parents, device=self.device)
-        owner = torch.arange(len(parents), device=self.device)
-        owner[spots] = whole[spots]
+        owner = [parent if k in spots else k for k, parent in enumerate(parents)]
+        whole, owner = self._numbers(parents), self._numbers(owner)
         return labels, whole.expand(n, -1), owner.to(torch.uint8)
+
+    def _numbers(self, values: list[int]) -> Tensor:
+        """int64, where the images are."""
+        return torch.tensor(values, device=self.device)
 
     def _leaf(
         self,
@@ -176,7 +197,7 @@ class DeadLeaves:
         half = min(int(1.3 * radius) + 2, size // 2)
         w = 2 * half
         families = ("ellipse", "ellipse", "box", "round", "diamond", "polygon", "polygon", "ring")
-        family = family or families[int(self._integer(len(families), 1))]
+        family = family or families[self._choice(len(families))]
         if inside is None:
             corners = self._integer(size, n, 2) + pad - half
             middle = self._uniform(n, 2, 1, 1, low=-0.5, high=0.5)
@@ -199,13 +220,20 @@ class DeadLeaves:
         v = v + (self._normal(n, 1, 1) * 0.35) * u * u
         shape = self._inside(family, u, v)
         shape &= present[:, None, None]
+        self._put(canvas, corners, shape, k, None if inside is None else inside[0])
+        return corners
+
+    def _put(
+        self, canvas: Tensor, corners: Tensor, shape: Tensor, k: int, inside: int | None
+    ) -> None:
+        """Label `k` where `shape` (N, w, w) lies at `corners` (and on the label `inside`)."""
+        w = shape.shape[-1]
         for i, (row, column) in enumerate(corners.tolist()):
             view = canvas[i, row : row + w, column : column + w]
             if inside is None:
                 view.masked_fill_(shape[i], k)
             else:
-                view.masked_fill_(shape[i] & (view == inside[0]), k)
-        return corners
+                view.masked_fill_(shape[i] & (view == inside), k)
 
     def _inside(self, family: str, u: Tensor, v: Tensor) -> Tensor:
         """Where a shape of this family lies, bool (N, w, w); u and v are 1 at its ends."""
@@ -224,7 +252,7 @@ class DeadLeaves:
         if family == "ring":
             r = u * u + v * v
             return (r < 1) & (r > self._uniform(n, 1, 1, low=-1.0, high=0.6))
-        sides = 3 + int(self._integer(4, 1))  # a polygon
+        sides = 3 + self._choice(4)  # a polygon
         corner = torch.arange(sides, device=self.device) + self._uniform(n, sides, high=0.8)
         far = torch.full_like(u, -9.0)
         for turn in (corner * (2 * math.pi / sides)).unbind(1):
@@ -250,8 +278,8 @@ class DeadLeaves:
     def _colours(self, n: int, k: int, difficulty: float) -> Tensor:
         """Base colours (N, K, 3): natural (muted) or any, with a contrast of the image's own."""
         light = self._uniform(n, k, 1, low=0.05, high=0.95)
-        warm = self._normal(n, k, 1) * torch.tensor([0.10, 0.01, -0.11], device=self.device)
-        green = self._normal(n, k, 1) * torch.tensor([-0.04, 0.05, -0.03], device=self.device)
+        warm = self._normal(n, k, 1) * self._warm
+        green = self._normal(n, k, 1) * self._green
         natural = light + (warm + green) * (0.3 + light)
         free = self._uniform(n, k, 3)
         muted = self._uniform(n, 1, 1) < 0.25 + 0.45 * difficulty
@@ -306,7 +334,7 @@ class DeadLeaves:
         kind, pale = self._uniform(n, 1, 1, 1), self._uniform(n, 1, 1, 1)
         colour = torch.where(kind < 0.4 * difficulty, pale, 1.0)
         colour = torch.where(kind < 0.2 * difficulty, 0.0, colour)
-        grey = luma(images)
+        grey = (images * self._luma.view(3, 1, 1)).sum(-3, keepdim=True)
         return grey + (images - grey) * colour
 
     def _camera(self, images: Tensor, difficulty: float) -> Tensor:

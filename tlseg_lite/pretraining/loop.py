@@ -3,6 +3,9 @@
 The clock is the budget. Learning rate, phase and difficulty follow the share of the minutes that
 have passed, so the schedule ends when the time does; a run that is resumed with more minutes
 plans anew.
+
+On a GPU the images are drawn there (`on_device`), and nothing is read back between two reports. A
+run on a CPU draws what it always did; one on a GPU draws other images of the same kind.
 """
 
 from __future__ import annotations
@@ -18,24 +21,44 @@ import torch
 import torch.distributed
 from torch import Tensor
 
+from tlseg_lite.adapters.encoder import EncoderOptions, encode
 from tlseg_lite.core.files import write_atomically
 from tlseg_lite.core.seeding import seeded
 from tlseg_lite.pretraining import objective
 from tlseg_lite.pretraining.dead_leaves import DeadLeaves, Pictures
 from tlseg_lite.pretraining.held_out import CURVE, HeldOut, normalise, write_curve
 from tlseg_lite.pretraining.muon import optimizers
+from tlseg_lite.pretraining.on_device import LABELS, DeviceLeaves, mixed
 from tlseg_lite.pretraining.plan import Plan
 from tlseg_lite.pretraining.prompts import correction, draw_prompts
+from tlseg_lite.sam.decoding import decode_with
+
+STEPS_AT_ONCE = 4
+"""Steps whose images are drawn together on a GPU."""
 
 
 class PictureStream(torch.utils.data.IterableDataset):
-    """Endless batches of images; `level` (a shared number) is the hardest difficulty now."""
+    """Endless batches of images; `level` (a shared number) is the hardest difficulty now.
 
-    def __init__(self, plan: Plan, seen: int, level: Any, device: str = "cpu") -> None:
-        self.plan, self.level, self.device = plan, level, device
+    With `on_device`, those of `DeviceLeaves`.
+    """
+
+    def __init__(
+        self, plan: Plan, seen: int, level: Any, device: str = "cpu", on_device: bool = False
+    ) -> None:
+        self.plan, self.level, self.device, self.on_device = plan, level, device, on_device
         self.seed = plan.seed * 10**9 + seen  # a resumed run sees new images
 
+    def _on_device(self) -> Iterator[Pictures]:
+        plan = self.plan
+        leaves = DeviceLeaves(textures=plan.textures, seed=self.seed % 2**40, device=self.device)
+        shape = {"groups": STEPS_AT_ONCE, "size": plan.batch, "details": plan.details}
+        while True:
+            yield from mixed(leaves, plan.batch, difficulty=self.level.value, **shape)
+
     def __iter__(self) -> Iterator[Pictures]:
+        if self.on_device:
+            yield from self._on_device()
         worker = torch.utils.data.get_worker_info()
         number = 0 if worker is None else worker.id
         leaves = DeadLeaves(
@@ -61,6 +84,8 @@ def pretrain(
     evaluate_every: float = 4.0,
     workers: int | None = None,
     processes: int = 1,
+    on_device: bool | None = None,
+    compile: bool = False,
     report: Callable[[str], None] | None = print,
 ) -> Path:
     """Pre-train `sam_mini` and export it.
@@ -78,13 +103,18 @@ def pretrain(
             process on a CPU, else none (it makes its own).
         processes: that train side by side on a CPU, one thread each, with ``plan.batch`` images
             a step for each. Two of them use two cores better than one process with two threads.
+        on_device: draw images and prompts where the model is, and read nothing back; None: on a
+            GPU. The images are others than without it.
+        compile: fuse the encoder's blocks and the decoder with `torch.compile`; with `on_device`
+            only. Pays on a GPU, after a minute or two.
         report: is called with a line now and then; None: silence.
 
     Returns:
         the path of the exported weights.
 
     Raises:
-        ValueError: minutes are not positive; several processes and no CPU.
+        ValueError: minutes are not positive; several processes and no CPU; `compile` without
+            `on_device`.
         FileExistsError: `out` holds a run and `resume` is False.
     """
     if not minutes > 0:
@@ -102,8 +132,13 @@ def pretrain(
         raise ValueError(
             f"processes is {processes} on {device!r}; expected 1, or more with device='cpu'"
         )
-    workers = workers if workers is not None else int(device == "cpu" and processes == 1)
-    settings = (out, plan, device, start, minutes, save_every, evaluate_every, workers)
+    on_device = device.startswith("cuda") if on_device is None else on_device
+    if compile and not on_device:
+        raise ValueError(f"compile is {compile!r}; expected False, or on_device=True beside it")
+    alone = device == "cpu" and processes == 1 and not on_device
+    workers = workers if workers is not None else int(alone)
+    how = (on_device, compile)
+    settings = (out, plan, device, start, minutes, save_every, evaluate_every, workers, how)
     if processes == 1:
         _train(0, 1, settings, report)
     else:
@@ -128,16 +163,16 @@ def _train_beside(rank: int, world: int, settings: tuple, report: Any, meeting: 
 
 
 def _train(rank: int, world: int, settings: tuple, report: Any) -> None:
-    out, plan, device, start, minutes, save_every, evaluate_every, workers = settings
+    out, plan, device, start, minutes, save_every, evaluate_every, workers, how = settings
     report = report or (lambda line: None)
-    run = _Run(out, plan, device, start, world)
+    run = _Run(out, plan, device, start, world, *how)
     if (out / "state.pt").exists():
         run.load()
         report(f"resumed at {run.seconds / 60:.1f} minutes, {run.pictures} pictures")
     run.generator.manual_seed(run.generator.initial_seed() + 10**6 * rank)
     level = torch.multiprocessing.Value("d", plan.difficulty(run.seconds / 60 / minutes))
     seen = run.pictures + (10**7 + 1) * rank  # other images and textures in each process
-    stream = PictureStream(plan, seen, level, device)
+    stream = PictureStream(plan, seen, level, device, how[0])
     batches = iter(
         torch.utils.data.DataLoader(
             stream, batch_size=None, num_workers=workers, prefetch_factor=2 if workers else None
@@ -160,7 +195,7 @@ def _train(rank: int, world: int, settings: tuple, report: Any) -> None:
                 report(run.last_line())
         if run.seconds - reported >= 60:
             reported = run.seconds
-            recent = ", ".join(f"{k} {v:.3f}" for k, v in run.recent.items())
+            recent = ", ".join(f"{k} {v:.3f}" for k, v in run.losses().items())
             report(f"{run.seconds / 60:.1f} min, step {run.steps}: {recent}")
         if run.seconds - saved >= 60 * save_every:
             saved = run.seconds
@@ -176,7 +211,14 @@ class _Run:
     """Model, running mean, optimizers and counters of one run, in one of `world` processes."""
 
     def __init__(
-        self, out: Path, plan: Plan, device: str, start: str | Path | None = None, world: int = 1
+        self,
+        out: Path,
+        plan: Plan,
+        device: str,
+        start: str | Path | None = None,
+        world: int = 1,
+        on_device: bool = False,
+        compile: bool = False,
     ) -> None:
         from tlseg_lite.sam.variants import build_sam, load_strictly, read_checkpoint
 
@@ -191,9 +233,16 @@ class _Run:
         self.mean = [p.detach().clone() for p in self.sam.parameters()]
         self.optimizers = optimizers(self.sam, plan)
         self.generator = torch.Generator().manual_seed(plan.seed + 1)
+        self.on_device, self.draws = on_device, self.generator
+        if on_device:
+            self.draws = torch.Generator(device).manual_seed(plan.seed + 1)
+            self.position = self.sam.prompt_encoder.get_dense_pe()
+            self.options = EncoderOptions("concat", compile=compile)
+            if compile:
+                self._decode_with = torch.compile(decode_with)
         self.seconds, self.steps, self.pictures = 0.0, 0, 0
         self.curve: list[dict[str, float]] = []
-        self.recent: dict[str, float] = {}
+        self.recent: dict[str, float | Tensor] = {}
         self.held_out = HeldOut(device, plan.held_out)
 
     def step(self, pictures: Pictures, t: float) -> None:
@@ -206,23 +255,44 @@ class _Run:
         images, labels = self._pad(images, labels)
         resting = plan.dense <= t < plan.reading
         with self._autocast(), torch.set_grad_enabled(not resting):
-            embeddings = self.sam.image_encoder(images)
+            embeddings = self._encode(images)
         for _ in range(plan.rehearsals if resting else 1):
             loss = embeddings.new_zeros((), dtype=torch.float32)
             late = max(0.0, (t - plan.dense) / max(1e-6, 1 - plan.dense))
             if t >= plan.dense:
                 loss = self._prompt(embeddings, labels, pictures.whole.to(self.device), late)
-                self._recent(prompt_loss=loss.item())
+                self._recent(prompt_loss=loss)
             if not resting:
                 free = embeddings.new_zeros(len(images), 0, embeddings.shape[1])
                 with self._autocast():
                     nothing = objective.no_mask(self.sam)
-                    features = objective.decode(self.sam, embeddings, free, nothing).features
-                dense, right = objective.dense_loss(features, labels)
-                self._recent(dense_loss=dense.item(), pixels_right=right.item())
+                    features = self._decode(embeddings, free, nothing).features
+                regions = LABELS if self.on_device else None
+                dense, right = objective.dense_loss(features, labels, regions=regions)
+                self._recent(dense_loss=dense, pixels_right=right)
                 loss = loss + dense * (max(0.1, 0.6 - late) if t >= plan.dense else 1.0)
             self._update(loss)
         self.pictures += len(images) * self.world
+
+    def _encode(self, images: Tensor) -> Tensor:
+        if not self.on_device:
+            return self.sam.image_encoder(images)
+        # segment_anything's own attention copies indices from the CPU in each block
+        return encode(self.sam.image_encoder, images, options=self.options)
+
+    _decode_with = staticmethod(decode_with)
+
+    def _decode(self, embeddings: Tensor, sparse: Tensor, dense: Tensor) -> objective.Decoded:
+        if not self.on_device:
+            return objective.decode(self.sam, embeddings, sparse, dense)
+        return self._decode_with(self.sam.mask_decoder, self.position, embeddings, sparse, dense)
+
+    def _embed(self, points: Tensor, kinds: Tensor) -> Tensor:
+        """On the device in float32: with bfloat16's eight bits a click moves by half a pixel."""
+        if self.on_device:
+            return objective.embed_prompts(self.sam, points, kinds)
+        with self._autocast():
+            return objective.embed_prompts(self.sam, points, kinds)
 
     def agree(self, seconds: float) -> float:
         """The clock of the first process, for all."""
@@ -267,46 +337,55 @@ class _Run:
 
     def _prompt(self, embeddings: Tensor, labels: Tensor, whole: Tensor, late: float) -> Tensor:
         """The loss of a round of prompts, and now and then of a second one with corrections."""
-        g, sam, plan = self.generator, self.sam, self.plan
-        prompts = draw_prompts(labels, whole, plan.prompts, generator=g)
+        sam, plan = self.sam, self.plan
+        prompts = draw_prompts(labels, whole, plan.prompts, generator=self.draws)
         points, kinds, dense = prompts.points, prompts.kinds, objective.no_mask(sam)
-        again = late > 0.15 and float(torch.rand(1, generator=g)) < plan.corrections
+        again = late > 0.15 and self._chance() < plan.corrections
         total = embeddings.new_zeros((), dtype=torch.float32)
         targets, balanced = prompts.targets, max(0.0, 1 - late / plan.balanced)
+        all_at_once = {"skip": False} if self.on_device else {}
         for turn in range(1 + again):
+            sparse = self._embed(points, kinds)
             with self._autocast():
-                sparse = objective.embed_prompts(sam, points, kinds)
-                decoded = objective.decode(sam, embeddings, sparse, dense)
-            loss = objective.prompt_loss(decoded, targets, balanced, plan.quality, plan.every)
+                decoded = self._decode(embeddings, sparse, dense)
+            loss = objective.prompt_loss(
+                decoded, targets, balanced, plan.quality, plan.every, **all_at_once
+            )
             total = total + loss / (1 + again)
             if turn < again:
                 masks = decoded.masks.detach()
                 best = objective.soft_iou(masks, targets[:, 0]).argmax(1)
-                chosen = masks[torch.arange(len(masks)), best]
-                points, kinds = correction(prompts, chosen, generator=g)
+                chosen = masks[torch.arange(len(masks), device=masks.device), best]
+                points, kinds = correction(prompts, chosen, generator=self.draws)
                 targets = targets[:, :1].expand(-1, 2, -1, -1)  # two prompts mean one mask
-                if float(torch.rand(1, generator=g)) < 0.6:
+                if self._chance() < 0.6:
                     with self._autocast():
                         dense = sam.prompt_encoder.mask_downscaling(chosen[:, None].clamp(-20, 20))
         return total
 
+    def _chance(self) -> float:
+        return float(torch.rand(1, generator=self.generator))
+
     def _pad(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """A third of the images are not square: right or below there is SAM's padding."""
-        labels = labels.clone()
-        size = images.shape[-1]
-        draw = torch.rand(len(images), 2, generator=self.generator).tolist()
-        for i, (kind, share) in enumerate(draw):
-            edge = int(size * (0.5 + 0.5 * share))
-            if kind < 0.2:
-                images[i, :, edge:], labels[i, edge:] = 0, objective.IGNORED
-            elif kind < 0.35:
-                images[i, :, :, edge:], labels[i, :, edge:] = 0, objective.IGNORED
-        return images, labels
+        size, g = images.shape[-1], self.draws
+        draw = torch.rand(len(images), 2, generator=g, device=g.device).to(images.device)
+        kind, share = draw.double().unbind(1)
+        edge = (size * (0.5 + 0.5 * share)).long()
+        beyond = torch.arange(size, device=images.device) >= edge[:, None]  # B, S
+        below, right = kind < 0.2, (kind >= 0.2) & (kind < 0.35)
+        off = (beyond & below[:, None])[:, :, None] | (beyond & right[:, None])[:, None]
+        return images.masked_fill(off[:, None], 0), labels.masked_fill(off, objective.IGNORED)
 
-    def _recent(self, **values: float) -> None:
+    def _recent(self, **values: Tensor) -> None:
+        """The losses' running means; with `on_device` they stay there until `losses` reads them."""
         for key, value in values.items():
+            value = value.detach() if self.on_device else value.item()
             old = self.recent.get(key, value)
             self.recent[key] = 0.98 * old + 0.02 * value
+
+    def losses(self) -> dict[str, float]:
+        return {key: float(value) for key, value in self.recent.items()}
 
     def averaged(self) -> dict[str, Tensor]:
         """The state dict with the running mean of the weights."""
@@ -322,7 +401,7 @@ class _Run:
             "minutes": self.seconds / 60, "step": self.steps, "pictures": self.pictures,
             "learning_rate": self.plan.rate * self.plan.schedule(t),
             "difficulty": self.plan.difficulty(t),
-            **self.recent, **self.held_out.measure(self.sam),
+            **self.losses(), **self.held_out.measure(self.sam),
         }  # fmt: skip
         self.sam.load_state_dict(now)
         self.curve.append({k: row.get(k, math.nan) for k in CURVE})
@@ -335,7 +414,7 @@ class _Run:
             "model": self.sam.state_dict(), "average": self.averaged(),
             "optimizers": [o.state_dict() for o in self.optimizers],
             "seconds": self.seconds, "steps": self.steps, "pictures": self.pictures,
-            "curve": self.curve, "recent": self.recent,
+            "curve": self.curve, "recent": self.losses(),
         }  # fmt: skip
         write_atomically(self.out / "state.pt", lambda temporary: torch.save(state, temporary))
         write_curve(self.curve, self.out / "curve.csv")
@@ -348,7 +427,8 @@ class _Run:
         self.mean = [state["average"][name].clone() for name, _ in self.sam.named_parameters()]
         for key in ("seconds", "steps", "pictures", "curve", "recent"):
             setattr(self, key, state[key])
-        self.generator.manual_seed(self.plan.seed + 1 + self.steps)
+        for generator in (self.generator, self.draws):
+            generator.manual_seed(self.plan.seed + 1 + self.steps)
 
 
 def export(

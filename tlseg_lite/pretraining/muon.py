@@ -19,17 +19,18 @@ if TYPE_CHECKING:
 def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
     """Roughly U V^T of a matrix U S V^T, by a quintic Newton-Schulz iteration in bfloat16.
 
-    The singular values of the result lie between about 0.7 and 1.2.
+    Of a stack of matrices (..., rows, columns), of each. The singular values of the result lie
+    between about 0.7 and 1.2.
     """
     x = matrix.bfloat16()
-    tall = x.shape[0] > x.shape[1]
+    tall = x.shape[-2] > x.shape[-1]
     if tall:
-        x = x.t()
-    x = x / (x.norm() + 1e-7)
+        x = x.mT
+    x = x / ((x.norm() if x.ndim == 2 else x.norm(dim=(-2, -1), keepdim=True)) + 1e-7)
     for _ in range(steps):
-        a = x @ x.t()
+        a = x @ x.mT
         x = 3.4445 * x + (-4.7750 * a + 2.0315 * (a @ a)) @ x
-    return (x.t() if tall else x).to(matrix.dtype)
+    return (x.mT if tall else x).to(matrix.dtype)
 
 
 class Muon(torch.optim.Optimizer):
@@ -51,9 +52,11 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self) -> None:
         for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
+            used = [p for p in group["params"] if p.grad is not None]
+            if used and used[0].device.type == "cuda":
+                self._together(used, group)
+                continue
+            for p in used:
                 velocity = self.state[p].setdefault("velocity", torch.zeros_like(p))
                 velocity.lerp_(p.grad, 1 - group["momentum"])
                 direction = p.grad.lerp(velocity, group["momentum"])
@@ -63,6 +66,22 @@ class Muon(torch.optim.Optimizer):
                 size = 0.2 * max(rows // parts, columns) ** 0.5
                 p.mul_(1 - group["lr"] * group["weight_decay"])
                 p.add_(update, alpha=-group["lr"] * size)
+
+    def _together(self, used: list[Tensor], group: dict[str, Any]) -> None:
+        """The same for all matrices of a shape at once: a GPU waits for launches otherwise."""
+        shapes: dict[torch.Size, list[Tensor]] = {}
+        for p in used:
+            shapes.setdefault(p.shape, []).append(p)
+        for (rows, columns), same in shapes.items():
+            gradients = [p.grad for p in same]
+            velocities = [self.state[p].setdefault("velocity", torch.zeros_like(p)) for p in same]
+            torch._foreach_lerp_(velocities, gradients, 1 - group["momentum"])
+            direction = torch.stack(gradients).lerp(torch.stack(velocities), group["momentum"])
+            parts = rows // columns if rows == 3 * columns else 1
+            update = orthogonalise(direction.unflatten(1, (parts, rows // parts))).flatten(1, 2)
+            size = 0.2 * max(rows // parts, columns) ** 0.5
+            torch._foreach_mul_(same, 1 - group["lr"] * group["weight_decay"])
+            torch._foreach_add_(same, list(update.unbind()), alpha=-group["lr"] * size)
 
 
 def optimizers(sam: Sam, plan: Any) -> list[torch.optim.Optimizer]:
@@ -82,7 +101,8 @@ def optimizers(sam: Sam, plan: Any) -> list[torch.optim.Optimizer]:
         },
         {"params": [p for p in rest if p.ndim <= 1 or id(p) in tables], "weight_decay": 0.0},
     ]
-    adam = torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.98))
+    fused = True if sam.pixel_mean.device.type == "cuda" else None
+    adam = torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.98), fused=fused)
     muon = Muon(matrices, plan.matrix_rate, weight_decay=plan.decay)
     for optimizer, rate in ((adam, plan.rate), (muon, plan.matrix_rate)):
         for group in optimizer.param_groups:

@@ -54,7 +54,9 @@ def aim(sam: Sam, sharpness: float = 4.0) -> None:
 # --- dense phase --------------------------------------------------------------------------
 
 
-def dense_loss(features: Tensor, labels: Tensor, temperature: float = 0.1) -> tuple[Tensor, Tensor]:
+def dense_loss(
+    features: Tensor, labels: Tensor, temperature: float = 0.1, regions: int | None = None
+) -> tuple[Tensor, Tensor]:
     """Each pixel is classified against the mean features of its own image's regions.
 
     Args:
@@ -62,6 +64,7 @@ def dense_loss(features: Tensor, labels: Tensor, temperature: float = 0.1) -> tu
         labels: (B, S, S) uint8, S a multiple of h; `IGNORED` is left out, as are regions of
             fewer than 8 cells.
         temperature: of the cosine similarity.
+        regions: labels are below this; None: as many as there are, which a GPU waits for.
 
     Returns:
         the loss, pixels weighted by 1 / sqrt(size of their region); the share classified right.
@@ -69,7 +72,7 @@ def dense_loss(features: Tensor, labels: Tensor, temperature: float = 0.1) -> tu
     b, c, h, _ = features.shape
     step = labels.shape[-1] // h
     cells = labels[:, step // 2 :: step, step // 2 :: step].reshape(b, -1).long()  # B, h*w
-    k = int(torch.where(cells == IGNORED, 0, cells).max()) + 1
+    k = regions or int(torch.where(cells == IGNORED, 0, cells).max()) + 1
     valid = cells != IGNORED
     onehot = F.one_hot(torch.where(valid, cells, k), k + 1)[..., :k].float()  # B, h*w, K
     count = onehot.sum(1)  # B, K
@@ -128,6 +131,7 @@ def prompt_loss(
     balanced: float = 0.0,
     quality: float = 1.0,
     every: float = 0.05,
+    skip: bool = True,
 ) -> Tensor:
     """The loss of one round of prompts; `targets` as in `Prompts`, `balanced` as in `mask_losses`.
 
@@ -135,7 +139,8 @@ def prompt_loss(
     each reading of the prompt (their mean counts `every` times, so that none dies: the larger,
     the more alike the three become). The IoU head learns each mask's IoU with the reading that it
     fits best, and which of the three is best (a softmax at temperature 0.1 against that of the
-    true IoUs); `quality` is its weight.
+    true IoUs); `quality` is its weight. With `skip` prompts of one reading cost nothing more, and
+    a GPU waits to know which these are; without it all are computed, with the same result.
     """
     meant, other = targets[:, 0], targets[:, 1]
     losses = mask_losses(decoded.masks, meant, balanced)
@@ -144,7 +149,13 @@ def prompt_loss(
     with torch.no_grad():
         true = soft_iou(decoded.masks, meant)
     two = (meant - other).abs().amax((1, 2)) > 0.5
-    if two.any():
+    if not skip:
+        second = mask_losses(decoded.masks[:, 1:], other, balanced).amin(1)
+        loss = loss + 0.5 * torch.where(two, second, 0.0)
+        with torch.no_grad():
+            alternative = torch.maximum(true, soft_iou(decoded.masks, other))
+            true = torch.where(two[:, None], alternative, true)
+    elif two.any():
         second = mask_losses(decoded.masks[two, 1:], other[two], balanced)
         loss = loss.index_add(0, two.nonzero()[:, 0], 0.5 * second.amin(1))
         with torch.no_grad():

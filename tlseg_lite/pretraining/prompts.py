@@ -41,7 +41,7 @@ def draw_prompts(
     Args:
         labels: uint8 (B, S, S). whole: (B, K), as in `Pictures`.
         per: prompts an image.
-        generator: a CPU generator.
+        generator: on the CPU, or where `labels` are: then nothing waits for that device.
         boxes: share of the prompts that are boxes instead of clicks.
         wholes: share of the prompts that mean the object of which the region is a part.
         least: smallest region, in pixels.
@@ -54,7 +54,9 @@ def draw_prompts(
     count = torch.zeros(b, 256, device=device).scatter_add_(
         1, flat, torch.ones(1, device=device).expand_as(flat)
     )
-    where = torch.randint(size * size, (b, 512), generator=generator).to(device)
+    where = torch.randint(size * size, (b, 512), generator=generator, device=generator.device).to(
+        device
+    )
     label = flat.gather(1, where)
     area = count.gather(1, label)
     weight = ((area >= least) & (label < k)) * area.clamp_min(1) ** -balance + 1e-9
@@ -66,21 +68,23 @@ def draw_prompts(
     coarse = as_whole == objects.gather(1, label)[..., None, None]
     n = b * per
     fine, coarse = fine.view(n, size, size), coarse.view(n, size, size)
-    is_box = (torch.rand(n, generator=generator) < boxes).to(device)
-    is_whole = (torch.rand(n, generator=generator) < wholes).to(device)
+    is_box = (_uniform((n,), generator) < boxes).to(device)
+    is_whole = (_uniform((n,), generator) < wholes).to(device)
     meant = torch.where(is_whole[:, None, None], coarse, fine)
     other = torch.where((is_whole ^ is_box)[:, None, None], fine, coarse)  # a box is not ambiguous
-    targets = pooled(meant, cells)[:, None].repeat(1, 2, 1, 1)
-    two = (meant != other).flatten(1).any(1)
-    targets[two, 1] = pooled(other[two], cells)
+    targets = torch.stack([pooled(meant, cells), pooled(other, cells)], 1)
     x, y = (where % size).view(n).float(), (where // size).view(n).float()
     click = torch.stack([x, y], -1)[:, None]
     points = torch.cat([click, torch.zeros_like(click)], 1)
-    kinds = torch.tensor([1, -1], device=device).repeat(n, 1)
+    first = torch.arange(2, device=device)
     corners = jitter(boxes_of(meant), size, generator)
     points = torch.where(is_box[:, None, None], corners, points)
-    kinds = torch.where(is_box[:, None], torch.tensor([2, 3], device=device), kinds)
+    kinds = torch.where(is_box[:, None], 2 + first, 1 - 2 * first)  # a box's corners; a click
     return Prompts(points, kinds, targets, meant)
+
+
+def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.rand(shape, generator=generator, device=generator.device)
 
 
 def pooled(masks: Tensor, cells: int) -> Tensor:
@@ -90,7 +94,7 @@ def pooled(masks: Tensor, cells: int) -> Tensor:
 
 def weight_sample(weight: Tensor, n: int, generator: torch.Generator) -> Tensor:
     """Indices (B, n) drawn without replacement with the given weights (B, M)."""
-    u = torch.rand(weight.shape, generator=generator).to(weight.device).clamp_min(1e-12)
+    u = _uniform(weight.shape, generator).to(weight.device).clamp_min(1e-12)
     return (u.log() / weight).topk(n, dim=1).indices  # Efraimidis and Spirakis 2006
 
 
@@ -108,7 +112,8 @@ def boxes_of(masks: Tensor) -> Tensor:
 def jitter(corners: Tensor, size: int, generator: torch.Generator) -> Tensor:
     """Boxes drawn by an unsteady hand: each side moves by 7 % of the box's, at most 10 pixels."""
     extent = (corners[:, 1:] - corners[:, :1]).clamp_min(1)
-    shift = torch.randn(corners.shape, generator=generator).to(corners.device) * 0.07 * extent
+    drawn = torch.randn(corners.shape, generator=generator, device=generator.device)
+    shift = drawn.to(corners.device) * 0.07 * extent
     return (corners + shift.clamp(-10, 10)).clamp(0, size - 1)
 
 
