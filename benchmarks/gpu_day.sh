@@ -2,7 +2,7 @@
 # All GPU measurements with one command, on a bare machine without a network. Needs Python 3.10 or
 # newer with PyTorch; what else is missing comes as wheels. Made beforehand, with a network:
 #
-#   pip download --no-deps -d WHEELS segment-anything pooch accelerate safetensors
+#   pip download --no-deps -d WHEELS segment-anything pooch    # and what else is not there
 #
 # (for another Python or system: --python-version 3.12 --platform manylinux2014_x86_64
 # --only-binary=:all:). Then:
