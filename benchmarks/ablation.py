@@ -11,7 +11,7 @@ It may be stopped and started at any time: finished rows are kept and not done a
 import argparse
 from pathlib import Path
 
-from comparison import add_options, changed
+from comparison import add_options, changed, record
 
 import tlseg_lite as tl
 from tlseg_lite.experiments.measures import measures_for
@@ -35,6 +35,7 @@ def options() -> argparse.Namespace:
 
 def main() -> None:
     chosen = options()
+    chosen.out = record(chosen)
     root = chosen.root
     data = [s for name in chosen.data for s in tl.ablation.named_data(name, chosen.val, root)]
     images = min(len(splits.parts(0, 0)[0]) for splits in data)

@@ -60,6 +60,13 @@ def add_options(parser: argparse.ArgumentParser, out: Path, **defaults) -> None:
     parser.set_defaults(**defaults)
 
 
+def record(chosen: argparse.Namespace) -> Path:
+    """The CSV file: hundreds of real images have one of their own, ``..._real.csv``."""
+    if chosen.out in (OUT, OUT.with_name("ablation.csv")) and set(chosen.data) <= set(BLOCKS):
+        return chosen.out.with_stem(f"{chosen.out.stem}_real")
+    return chosen.out
+
+
 def changed(recipe: tl.Recipe, chosen: argparse.Namespace) -> tl.Recipe:
     """The recipe with what the options say."""
     names = ("epochs", "learning_rate", "keep", "precision")
@@ -94,6 +101,7 @@ def recipe_for(data: Splits, chosen: argparse.Namespace) -> tl.Recipe:
 
 def main() -> None:
     chosen = options()
+    chosen.out = record(chosen)
     first = replace(tl.Recipe.laptop(), precision=chosen.precision)
     first = replace(first, epochs=chosen.scene_epochs, learning_rate=chosen.scene_rate)
     sam = tl.load_sam("sam_mini", image_size=chosen.image_size)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 LANDSLIDE = "#E69F00"
 PREDICTION = "#0072B2"
 PREDICTED_OUTLINE = "#56B4E9"
+FALSE_ALARM = "#CC79A7"
 WIDTH = 8.0
 """Width of a full figure in inches; the page scales it to the text."""
 
@@ -99,6 +100,41 @@ def predictions(model: torch.nn.Module, dataset: Sequence[dict[str, Any]], n: in
     figure.colorbar(shown, ax=axes[1, :], shrink=0.8, label="probability of landslide")
     figure.get_layout_engine().set(rect=(0, 0.05, 1, 0.95))
     legend(figure)
+    return figure
+
+
+def map_comparison(found: Any, comparison: Any, *, side: int = 1600) -> Figure:
+    """A mapped scene with its hits, misses and false alarms outlined.
+
+    Args:
+        found: a `tlseg_lite.maps.Map`.
+        comparison: of `tlseg_lite.maps.compare`, in the map's coordinate system.
+        side: longest side of the scene's picture, pixels.
+    """
+    import matplotlib.pyplot as plt
+    import rasterio
+    from matplotlib.lines import Line2D
+    from PIL import Image
+
+    with rasterio.open(found.probability) as file:
+        left, bottom, right, top = file.bounds
+    with Image.open(found.folder / "quicklook.png") as picture:
+        picture.thumbnail((side, side))
+        pixels = np.asarray(picture.convert("RGB"))
+    height = WIDTH * (top - bottom) / (right - left)
+    figure, ax = plt.subplots(figsize=(WIDTH, min(height, WIDTH) + 0.4), layout="constrained")
+    ax.imshow(pixels, extent=(left, right, bottom, top))
+    colours = {"hit": PREDICTED_OUTLINE, "miss": LANDSLIDE, "false alarm": FALSE_ALARM}
+    lines = []
+    for kind, colour in colours.items():
+        chosen = comparison.objects[comparison.objects.kind == kind]
+        if len(chosen):
+            chosen.boundary.plot(ax=ax, color=colour, linewidth=1.4)
+        lines.append(Line2D([], [], color=colour, label=f"{kind} ({len(chosen)})"))
+    ax.set_aspect("equal")
+    ax.set_axis_off()
+    figure.get_layout_engine().set(rect=(0, 0.05, 1, 0.95))
+    figure.legend(handles=lines, loc="lower center", ncols=3, frameon=False, fontsize=9)
     return figure
 
 

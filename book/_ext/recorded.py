@@ -19,6 +19,8 @@ RECORDS = {
     "own_choice.csv": ("the choice among the three masks, trained anew", "own_choice.py"),
     "ablation.csv": ("the grid of ATL designs", "ablation.py"),
     "comparison.csv": ("TransLandSeg and the compared models, one protocol", "comparison.py"),
+    "comparison_real.csv": ("the same on hundreds of real images", "comparison.py"),
+    "ablation_real.csv": ("ATL designs on hundreds of real images", "ablation.py"),
     "recipe_search.csv": ("recipes tried on real Bijie, validation only", "recipe_search.py"),
     "drone_scene.csv": (
         "a drone orthophoto, mapped after learning its left half",

@@ -33,7 +33,10 @@ STATIONS = (
      '<path d="M46 46l10 10" stroke-width="4"/>'),
     ("7", "compare", '<path d="M4 54h52"/><path d="M10 30h10v24H10zM40 20h10v34H40z"/>'
      '<path d="M25 8h10v46H25z" fill="#333"/>'),
-    ("C", "map", '<path d="M2 52L22 14l12 20 8-12 16 30z"/>'
+    ("8", "map", '<path d="M6 6h48v48H6zM22 6v48M38 6v48M6 22h48M6 38h48"/>'
+     '<path d="M20 16c12-4 22 4 18 14s4 14-8 16-16-6-12-14-6-12 2-16z" fill="#333" '
+     'fill-opacity=".55"/>'),
+    ("C", "project", '<path d="M2 52L22 14l12 20 8-12 16 30z"/>'
      '<path d="M18 24c10 0 2 12 12 28h-12c-6-10-2-16 0-28z" fill="#333"/>'),
 )  # fmt: skip
 APPENDICES = (("A1", "a SAM in miniature"), ("A2", "made scenes"))

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from course import NOTEBOOKS, SETUP_CELL, bibliography_keys, cited_keys, colab_link, toc_pages
+from course import (
+    NOTEBOOKS,
+    SETUP_CELL,
+    bibliography_keys,
+    cited_keys,
+    colab_link,
+    setup_cell,
+    toc_pages,
+)
 
 from tlseg_lite.exercises.notebooks import in_notebook
 
@@ -121,7 +129,7 @@ def test_setup_cell_is_the_same_everywhere(path):
     cell = read(path).cells[1]
     assert cell.cell_type == "code"
     assert "setup" in tags(cell)
-    assert cell.source.rstrip() == SETUP_CELL
+    assert cell.source.rstrip() == setup_cell(path)
 
 
 @chapters

@@ -389,6 +389,7 @@ def test_sixteen_bits_in_degrees_with_nodata(tmp_path, capsys):
 
 def test_gdal_s_cache_holds_the_tiles_of_a_window(scene):
     from rasterio.env import getenv
+
     from tlseg_lite.data.rasters import opened
 
     with opened(scene):

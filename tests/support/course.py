@@ -27,6 +27,12 @@ if "google.colab" in sys.modules:
     %pip install -q "tlseg-lite @ git+{REPOSITORY}@{TAG}"'''
 
 
+def setup_cell(notebook: Path) -> str:
+    """The set-up cell of a chapter; chapters on maps install their libraries, too."""
+    extra = "[maps]" if notebook.name.startswith("08") else ""
+    return SETUP_CELL.replace("tlseg-lite @", f"tlseg-lite{extra} @")
+
+
 def colab_link(notebook: Path) -> str:
     """The address of the notebook's Colab button."""
     return f"{COLAB}/blob/{TAG}/notebooks/{notebook.name}"

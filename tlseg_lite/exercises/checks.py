@@ -17,7 +17,8 @@ CHAPTERS = {
     "5": "ch5_metrics",
     "6": "ch6_tables",
     "7": "ch7_comparison",
-    "C": "ch8_capstone",
+    "8": "ch8_map",
+    "C": "capstone",
     "A1": "a1_sam_mini",
     "A2": "a2_scenes",
 }

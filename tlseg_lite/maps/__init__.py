@@ -19,6 +19,7 @@ __getattr__, __dir__, __all__ = lazy(
         "polygons": "write_polygons",
         "predict_scene": "Map",
         "threshold": "keep_threshold",
+        "windows": "Blend Windows",
     },
     also=("compare", "predict_scene"),
 )

@@ -17,6 +17,7 @@ __getattr__, __dir__, __all__ = lazy(
         "budget": "budget_explorer",
         "clicks": "click_to_segment",
         "confusion": "confusion_sliders",
+        "layers": "landslide_map map_layers",
         "pictures": "picture_slider",
         "threshold": "threshold_slider",
     },
