@@ -346,6 +346,15 @@ def recipe_differs(a, b):
     return ["recipe"] if "recipe" in answered("7.3")(a, b) else []
 
 
+def plain_mean(starts, values, weights, length):
+    """Windows without weights."""
+    total, count = np.zeros(length), np.zeros(length)
+    for start, own in zip(starts, values, strict=True):
+        total[start : start + len(own)] += own
+        count[start : start + len(own)] += 1
+    return total / count
+
+
 def first_crossing(images, a, b):
     """From where on A is as good as B for the first time, whatever comes after."""
     d = np.subtract(a, b)
@@ -506,6 +515,26 @@ WRONG = {
         (lambda: (a := answered("7.5")) | {"rows": a["rows"].iloc[:3]}, "same two seeds"),
         (lambda: (a := answered("7.5")) | {"rows": a["rows"].assign(test_miou=0.9)}, "its counts"),
     ],
+    "8.1": [
+        (lambda: spoilt("8.1", none=11 * 23.5), "round up"),
+        (lambda: spoilt("8.1", half=4 * 264), "count the starts"),
+        (lambda: spoilt("8.1", half=2 * 264), "along both sides"),
+    ],
+    "8.2": [
+        (plain_mean, "the plain mean"),
+        (lambda s, v, w, n: answered("8.2")(s, v, np.ones_like(w), n), "the plain mean"),
+    ],
+    "8.3": [
+        (40_000 * 11.1195**2, "cos(latitude)"),
+        (40_000 * 1e-8, "square degrees"),
+        (247.3, "hectares"),
+        (40_000 * 11.1195**2 / 4, "only the east-west side"),
+    ],
+    "8.4": [
+        (lambda: spoilt("8.4", threshold=0.9), "cost the same"),
+        (lambda: spoilt("8.4", cost=10 * 66 + 112), "it is the missed ones that cost"),
+        (lambda: spoilt("8.4", f1=66 / 80), "this is the recall"),
+    ],
     "A1.1": [(0.9 + 0.4733 + 0.26, "you took means"), (0.9 + 0.22 + 0.31, "its own best mask")],
     "A1.2": [(plain_bce, "the factor is missing"), (no_square, "the factor is squared")],
     "A1.3": [
@@ -555,6 +584,7 @@ MADE = [
     "6.3",
     "7.3",
     "7.4",
+    "8.2",
     "A1.2",
     "A1.4",
     "A2.1",

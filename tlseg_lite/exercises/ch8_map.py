@@ -108,8 +108,7 @@ def check_8_3(answer: Any) -> str:
             PIXELS * metres * metres * math.sin(math.radians(LATITUDE)),
             "the sine is that of the distance from the pole; take the cosine of the latitude.",
         ),
-        (PIXELS * DEGREE**2, "these are square degrees."),
-        (area / 1e4, "this is in hectares; square metres are asked for."),
+        (area / 1e4, "these are hectares, or square degrees; square metres are asked for."),
     )
     near(answer, area, 0.01 * area, mistakes, "the area")
     return (
