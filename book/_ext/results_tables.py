@@ -223,6 +223,49 @@ def findings(folder: Path) -> Iterator[Table]:
     yield Table(headers, lines)
 
 
+# ---- hundreds of real images -------------------------------------------------------------------
+
+
+def hundreds(folder: Path) -> Iterator[Table]:
+    """Models trained on hundreds of real images, and the designs at a smaller size."""
+    import tlseg_lite as tl
+
+    frame = tl.comparison.read(folder / "comparison_real.csv")
+    frame = frame[frame.status == "done"]
+    lines = []
+    for (data, training_data), runs in frame.groupby(["data", "training_data"], sort=False):
+        for own in tl.comparison.summary(runs).itertuples():
+            rows = runs[runs.model == own.model]
+            found, there = rows.filter(regex="_(small|middle|large)_found$"), []
+            there = rows.filter(regex="_(small|middle|large)$").to_numpy().sum()
+            alarms = rows.test_negatives_with_alarm.sum() / rows.test_negatives.sum()
+            lead = with_interval(own.lead, own.lead_low, own.lead_high, True) if own.pairs else "–"
+            mean = with_interval(own.mean, own.low, own.high)
+            iou = number(100 * rows.test_landslide_iou.mean())
+            share = f"{found.to_numpy().sum() / there:.0%}"
+            seconds = f"{own.seconds:.0f} s"
+            trained = f"{own.trainable / 1e6:.2f} M"
+            what = [f"{data}, {training_data}", own.model, mean, str(own.seeds), lead]
+            lines.append([*what, iou, share, f"{alarms:.0%}", trained, seconds])
+    headers = ["data", "model", "test MIoU (%)", "seeds", "TransLandSeg's lead", "landslide IoU"]
+    headers += ["landslides found", "images without one: alarms", "trained", "training"]
+    note = f"From comparison_real.csv. {provenance(frame)}" if len(frame) else "Nothing recorded."
+    yield Table(headers, lines, note)
+    grid = tl.ablation.read(folder / "ablation_real.csv")
+    lines = []
+    for own in tl.ablation.summary(grid).itertuples() if len(grid) else ():
+        lead = (own.difference, own.difference_low, own.difference_high)
+        against = "–" if own.design == "TransLandSeg" else with_interval(*lead, True)
+        mean = with_interval(own.mean, own.low, own.high)
+        lines.append([own.design, mean, str(own.seeds), against, str(own.pairs)])
+    headers = ["design", "test MIoU (%)", "seeds", "minus TransLandSeg (95 %)", "pairs"]
+    where = ""
+    if len(grid):
+        one = grid.iloc[0]
+        where = f"{one.data_source}; {one.image_size:.0f} px, {one.epochs:.0f} epochs. "
+    yield Table(headers, lines, f"From ablation_real.csv. {where}{provenance(grid)}")
+
+
 TABLES = {
     "chapters": chapters.budget,
     "goals": chapters.aims,
@@ -231,6 +274,7 @@ TABLES = {
     "scores": scores,
     "designs": designs,
     "findings": findings,
+    "hundreds": hundreds,
     "records": records,
     "others": others,
 }
