@@ -116,8 +116,9 @@ class Recipe:
 
         Args:
             images: for training. From `HUNDREDS` on the learning rate is four times that for a
-                few: found on Bijie's validation images (book/results/recipe_search.csv), for
-                TransLandSeg and UNet alike. None: a few.
+                few: the best of those tried for TransLandSeg on Bijie's validation images
+                (book/results/recipe_search.csv). A UNet from scratch wants 5e-4 there, too.
+                None: a few.
         """
         if images is None or images < HUNDREDS:
             return cls(cache="memory")
