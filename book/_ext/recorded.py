@@ -26,6 +26,7 @@ RECORDS = {
         "a drone orthophoto, mapped after learning its left half",
         "drone_scene.py",
     ),
+    "scene_speed.csv": ("what a map costs beside the model", "scene_speed.py"),
     "separability.csv": ("what one colour threshold can do", "separability.py"),
     "encoder_speed.csv": ("speed and memory of the encoder", "encoder_speed.py"),
     "data_loading.csv": ("how fast images are read", "data_loading.py"),
