@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,8 @@ from tlseg_lite.adapters.lora import LoRAConfig, lora_parameters, with_lora
 from tlseg_lite.core.errors import CheckpointError
 from tlseg_lite.core.trainable import Trainable
 from tlseg_lite.core.trainable import load_model as load_model
+from tlseg_lite.sam.decoding import embed_masks, embed_with, single_mask
+from tlseg_lite.sam.prompts import LARGEST_LOGIT, Prompts, as_prompts
 from tlseg_lite.sam.variants import build_sam, load_sam
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ class TransLandSeg(Trainable):
             the attention instead; None: no adapters, only the decoder trains.
         seed: of the adapters' random initial weights.
         tune_encoder: train a copy of the whole encoder as well (full fine-tuning).
+        prompts: answer prompts too, ``model(images, prompts=...)``: SAM's prompt encoder is kept,
+            frozen. `Recipe.clicks` trains for it.
         encoder_options: how the encoder is computed (form of attention, compiling, checkpointing).
             The attribute of this name may be replaced at any time; a saved model has none of it.
 
@@ -54,6 +58,7 @@ class TransLandSeg(Trainable):
         *,
         seed: int = 0,
         tune_encoder: bool = False,
+        prompts: bool = False,
         encoder_options: EncoderOptions | None = None,
     ):
         if not hasattr(sam, "image_encoder") or not hasattr(sam, "variant"):
@@ -73,6 +78,7 @@ class TransLandSeg(Trainable):
         self.variant = sam.variant
         self.backbone = getattr(sam, "origin", {"weights": "unknown"})
         self.tune_encoder = tune_encoder
+        self.prompts = prompts
         self.encoder_options = encoder_options or EncoderOptions()
         encoder = copy.deepcopy(sam.image_encoder) if tune_encoder else sam.image_encoder
         encoder.requires_grad_(tune_encoder)
@@ -83,6 +89,9 @@ class TransLandSeg(Trainable):
             self.adapters = build_adapters(width, depth, config, seed=seed)
         self.mask_decoder = copy.deepcopy(sam.mask_decoder).requires_grad_(True)
         self.no_mask_embed = copy.deepcopy(sam.prompt_encoder.no_mask_embed).requires_grad_(True)
+        self.prompt_encoder = None
+        if prompts:
+            self.prompt_encoder = copy.deepcopy(sam.prompt_encoder).requires_grad_(False)
         self.position_encoding = copy.deepcopy(sam.prompt_encoder.pe_layer)
         self.register_buffer("pixel_mean", sam.pixel_mean.clone(), persistent=False)
         self.register_buffer("pixel_std", sam.pixel_std.clone(), persistent=False)
@@ -98,8 +107,18 @@ class TransLandSeg(Trainable):
         """SAM's normalisation of images in [0, 1]: zero mean, unit deviation, by channel."""
         return (images * 255.0 - self.pixel_mean) / self.pixel_std
 
-    def decode(self, embedding: torch.Tensor) -> torch.Tensor:
-        """Mask logits without prompts (Eq. 4), (B, C, h, w) -> (B, 1, 4h, 4w)."""
+    def decode(
+        self, embedding: torch.Tensor, prompts: Prompts | Sequence | Mapping | None = None
+    ) -> torch.Tensor:
+        """Mask logits, (B, C, h, w) -> (B, 1, 4h, 4w), without prompts (Eq. 4) or with them.
+
+        Args:
+            embedding: of `encode`; computed once, it serves any number of prompts.
+            prompts: one for each image, as in `forward`; with the embedding of one image, any
+                number of them for that image.
+        """
+        if prompts is not None:
+            return self._decode_prompts(embedding, self._checked(prompts, len(embedding)))
         grid = embedding.shape[-2:]
         # SAM's decoder takes one image and many prompts. With one empty prompt its query tokens
         # have batch size 1 and broadcast over a batch of images, which is what is wanted here.
@@ -123,12 +142,71 @@ class TransLandSeg(Trainable):
         with exact:
             return self.position_encoding(grid)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        logits = self.decode(self.encode(images))
+    def _checked(self, prompts: Prompts | Sequence | Mapping, images: int) -> Prompts:
+        if self.prompt_encoder is None:
+            raise ValueError(
+                "this model takes no prompts; build it with TransLandSeg(sam, design, "
+                "prompts=True), and train it with Recipe(clicks=...)"
+            )
+        prompts = as_prompts(prompts, self.image_size)
+        if images not in (1, len(prompts)):
+            raise ValueError(
+                f"{len(prompts)} prompts for {images} images; expected one for each (None for no "
+                "prompt)"
+            )
+        side, masks = self.image_size // 4, prompts.masks
+        if masks is not None and tuple(masks.shape[1:]) != (1, side, side):
+            raise ValueError(
+                f"former masks have shape {tuple(masks.shape)}; expected "
+                f"({len(prompts)}, 1, {side}, {side}), as decode gives them"
+            )
+        return prompts.to(self.no_mask_embed.weight.device)
+
+    def _decode_prompts(self, embedding: torch.Tensor, prompts: Prompts) -> torch.Tensor:
+        """One pass of the decoder for all prompts with the same number of tokens."""
+        position = self._positions(embedding.shape[-2:])[None]
+        none = self.no_mask_embed.weight.reshape(1, -1, 1, 1)
+        given, answers, order = prompts.brings_mask(), [], []
+        for rows, points, kinds in prompts.groups():
+            own = embedding if len(embedding) == 1 else embedding[rows]
+            order.append(rows)
+            if not kinds.shape[1] and not given[rows].any():
+                answers.append(self.decode(own).expand(len(rows), -1, -1, -1))
+                continue
+            dense = none
+            if given[rows].any():
+                former = prompts.masks[rows].clamp(-LARGEST_LOGIT, LARGEST_LOGIT)
+                dense = embed_masks(self.prompt_encoder, former, given[rows], none)
+            sparse = embed_with(self.prompt_encoder, points, kinds)
+            answers.append(single_mask(self.mask_decoder, position, own, sparse, dense))
+        if len(answers) == 1:
+            return answers[0]
+        if not answers:
+            return embedding.new_zeros(0, 1, self.image_size // 4, self.image_size // 4)
+        return torch.cat([a.float() for a in answers])[torch.cat(order).argsort()]
+
+    def enlarged(self, logits: torch.Tensor) -> torch.Tensor:
+        """Logits of `decode` at the size of the images, (B, 1, S, S)."""
         size = (self.image_size, self.image_size)
         if logits.device.type == "cuda":
             logits = logits.float()  # CUDA adds up the resampling's gradient in the type it is in
         return F.interpolate(logits, size, mode="bilinear", align_corners=False)
+
+    def forward(
+        self, images: torch.Tensor, prompts: Prompts | Sequence | Mapping | None = None
+    ) -> torch.Tensor:
+        """Logits, without prompts or with one for each image.
+
+        Args:
+            images: (B, 3, S, S) in [0, 1].
+            prompts: a list with a mapping or None for each image (`tlseg_lite.sam.as_prompts`
+                says what is in it), or a `tlseg_lite.sam.Prompts`. What an image is answered does
+                not depend on the other prompts of the batch.
+
+        Raises:
+            ValueError: prompts that do not fit, or for a model without ``prompts=True``.
+        """
+        return self.enlarged(self.decode(self.encode(images), prompts))
 
     def train(self, mode: bool = True) -> TransLandSeg:
         """Training mode for what trains; a frozen encoder stays in eval mode."""
@@ -146,7 +224,7 @@ class TransLandSeg(Trainable):
 
     def description(self) -> dict[str, Any]:
         """How to build this model again, in plain values."""
-        return {
+        about = {
             "model": self.kind,
             "variant": self.variant,
             "image_size": self.image_size,
@@ -154,6 +232,7 @@ class TransLandSeg(Trainable):
             "tune_encoder": self.tune_encoder,
             "backbone": self.backbone,
         }
+        return about | ({"prompts": True} if self.prompts else {})
 
     @classmethod
     def from_description(
@@ -172,7 +251,9 @@ class TransLandSeg(Trainable):
                 f"{source} was trained on other weights of {about['variant']} "
                 f"({about['backbone']}) than those of sam ({sam.origin})"
             )
-        return cls(sam, _config(about["config"]), tune_encoder=about["tune_encoder"])
+        prompts = about.get("prompts", False)
+        tune = about["tune_encoder"]
+        return cls(sam, _config(about["config"]), tune_encoder=tune, prompts=prompts)
 
     @classmethod
     def load(cls, path: str | Path, sam: Sam | None = None) -> TransLandSeg:

@@ -41,6 +41,10 @@ def positive(text: str) -> float:
     return value
 
 
+ROUNDS = 2
+"""Rounds of corrective clicks a step with ``--prompts``, unless ``--clicks`` says otherwise."""
+
+
 def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """``--data``, ``--root`` and ``--n``."""
     parser.add_argument(
@@ -175,6 +179,8 @@ def recipe_from(options: argparse.Namespace, images: int | None = None):
         )
         if getattr(options, name, None) is not None
     }
+    if getattr(options, "prompts", False):
+        changes["clicks"] = options.clicks or ROUNDS
     return replace(named_recipe(options.recipe, images), **changes)
 
 
@@ -185,6 +191,8 @@ def model_from(options: argparse.Namespace, parser: argparse.ArgumentParser, rec
     size = tl.sam.variant(recipe.sam).image_size
     baselines = tl.baselines.LAPTOP_ENCODERS
     if options.model in baselines:
+        if recipe.clicks:
+            parser.error(f"argument --prompts: {options.model} takes none; choose a design of SAM")
         encoder = "paper" if options.recipe == "paper" else None
         return tl.build_baseline(options.model, encoder=encoder, image_size=size, seed=recipe.seed)
     if options.model not in tl.DESIGNS:
@@ -193,7 +201,8 @@ def model_from(options: argparse.Namespace, parser: argparse.ArgumentParser, rec
             f"(choose from {', '.join([*tl.DESIGNS, *baselines])})"
         )
     sam = tl.load_sam(recipe.sam, weights_of(options.weights))
-    return tl.TransLandSeg(sam, tl.DESIGNS[options.model], seed=recipe.seed)
+    prompts = bool(recipe.clicks)
+    return tl.TransLandSeg(sam, tl.DESIGNS[options.model], seed=recipe.seed, prompts=prompts)
 
 
 def on_device(model):

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from tlseg_lite.cli.options import (
+    ROUNDS,
     add_data,
     add_weights,
     dataset_from,
@@ -70,6 +71,15 @@ def _add_recipe(p: argparse.ArgumentParser) -> None:
     p.add_argument("--learning-rate", type=positive)
     p.add_argument("--precision", choices=PRECISIONS)
     p.add_argument("--keep", choices=KEPT, help="weights of the best epoch on validation, or last")
+    p.add_argument(
+        "--prompts",
+        action="store_true",
+        help="a model that keeps SAM's prompts: each step answers without one, then corrective "
+        "clicks on its own errors",
+    )
+    p.add_argument(
+        "--clicks", type=whole(1), help=f"with --prompts: rounds of clicks a step ({ROUNDS})"
+    )
     p.add_argument("--workers", type=whole(0), help="processes that read images")
     p.add_argument("--micro-batch", type=whole(0), help="images at once; 0: as many as fit")
     p.add_argument("--cache", choices=CACHES, help="where decoded images are kept")
@@ -90,6 +100,8 @@ def train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     if options.sam is not None and options.sam not in tl.sam.VARIANTS:
         choices = ", ".join(tl.sam.VARIANTS)
         parser.error(f"argument --sam: unknown variant {options.sam!r} (choose from {choices})")
+    if options.clicks and not options.prompts:
+        parser.error("argument --clicks: goes with --prompts")
     main_process = os.environ.get("RANK", "0") == "0"  # set by `accelerate launch`
     recipe = recipe_from(options)
     model, name = _start(options, parser, recipe)
@@ -142,7 +154,10 @@ def _start(options: argparse.Namespace, parser: argparse.ArgumentParser, recipe)
         return model_from(options, parser, recipe), options.model
     if options.model is not None or options.sam is not None:
         parser.error("--start brings its model along: leave out --model and --sam")
-    return saved_model(options.start, options.weights), f"as in {options.start}"
+    model = saved_model(options.start, options.weights)
+    if recipe.clicks and not getattr(model, "prompts", False):
+        parser.error(f"argument --prompts: the model of {options.start} takes none")
+    return model, f"as in {options.start}"
 
 
 def _other(options: argparse.Namespace, parser: argparse.ArgumentParser, model):

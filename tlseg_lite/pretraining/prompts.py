@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tlseg_lite.sam.corrections import clicks_at, pick_cells
+
 
 class Prompts(NamedTuple):
     """N = B * P prompts, those of an image side by side.
@@ -60,7 +62,7 @@ def draw_prompts(
     label = flat.gather(1, where)
     area = count.gather(1, label)
     weight = ((area >= least) & (label < k)) * area.clamp_min(1) ** -balance + 1e-9
-    pick = weight_sample(weight, per, generator)
+    pick = pick_cells(weight, per, generator)
     where, label = where.gather(1, pick), label.gather(1, pick)  # B, P
     objects = torch.cat([whole, torch.arange(k, 256, device=device).expand(b, -1)], 1)  # B, 256
     as_whole = objects.gather(1, flat).to(torch.uint8).view(b, 1, size, size)
@@ -92,12 +94,6 @@ def pooled(masks: Tensor, cells: int) -> Tensor:
     return F.avg_pool2d(masks.to(torch.bfloat16)[:, None], masks.shape[-1] // cells)[:, 0].float()
 
 
-def weight_sample(weight: Tensor, n: int, generator: torch.Generator) -> Tensor:
-    """Indices (B, n) drawn without replacement with the given weights (B, M)."""
-    u = _uniform(weight.shape, generator).to(weight.device).clamp_min(1e-12)
-    return (u.log() / weight).topk(n, dim=1).indices  # Efraimidis and Spirakis 2006
-
-
 def boxes_of(masks: Tensor) -> Tensor:
     """The corners (N, 2, 2) as x, y of the smallest boxes around masks (N, S, S)."""
     sides = []
@@ -125,14 +121,12 @@ def correction(
     Returns:
         points (N, n + 1, 2) and kinds (N, n + 1), the new point before the others.
     """
-    n, _, w = masks.shape
+    n = len(masks)
     target = prompts.targets[:, 0]
     sure = (target < 0.2) | (target > 0.8)
     wrong = ((masks > 0) != (target > 0.5)) & sure
     fallback = target > 0.8 * target.amax((1, 2), keepdim=True).clamp_min(1e-3)
     weight = wrong.float() + 1e-4 * fallback + 1e-9
-    pick = weight_sample(weight.view(n, -1), 1, generator)
-    step = prompts.full.shape[-1] / w
-    xy = torch.cat([(pick % w + 0.5) * step - 0.5, (pick // w + 0.5) * step - 0.5], 1)
-    kind = (target.reshape(n, -1).gather(1, pick) > 0.5).long()
-    return torch.cat([xy[:, None], prompts.points], 1), torch.cat([kind, prompts.kinds], 1)
+    pick = pick_cells(weight.view(n, -1), 1, generator)
+    points, kinds = clicks_at(pick, target, prompts.full.shape[-1])
+    return torch.cat([points, prompts.points], 1), torch.cat([kinds, prompts.kinds], 1)

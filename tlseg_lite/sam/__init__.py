@@ -9,6 +9,8 @@ __getattr__, __dir__, __all__ = lazy(
     __name__,
     globals(),
     {
+        "corrections": "corrective_clicks",
+        "prompts": "Prompts as_prompts no_prompts",
         "prompting": "AUTOMATIC ClickMap Embedded Overlap Segmentation automatic "
         "best_automatic click_grid click_map inner_point iou overlap segment",
         "tlseg_lite.core.errors": "CheckpointError",

@@ -46,6 +46,25 @@ def decode_with(
     head: MaskDecoder, position: Tensor, embeddings: Tensor, sparse: Tensor, dense: Tensor
 ) -> Decoded:
     """`decode` with the decoder and the positional encoding (1, C, g, g) given by themselves."""
+    out, features = _attend(head, position, embeddings, sparse, dense)
+    heads = [mlp(out[:, 1 + i]) for i, mlp in enumerate(head.output_hypernetworks_mlps)]
+    masks = (torch.stack(heads, 1) @ features.flatten(2)).unflatten(2, features.shape[2:])
+    return Decoded(masks.float(), head.iou_prediction_head(out[:, 0]).float(), features)
+
+
+def single_mask(
+    head: MaskDecoder, position: Tensor, embeddings: Tensor, sparse: Tensor, dense: Tensor
+) -> Tensor:
+    """The single mask of `decode_with` alone, logits (N, 1, 4g, 4g); nothing else is computed."""
+    out, features = _attend(head, position, embeddings, sparse, dense)
+    first = head.output_hypernetworks_mlps[0](out[:, 1])[:, None]
+    return (first @ features.flatten(2)).unflatten(2, features.shape[2:])
+
+
+def _attend(
+    head: MaskDecoder, position: Tensor, embeddings: Tensor, sparse: Tensor, dense: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The decoder's tokens (N, 5 + n, C) and upscaled features (N, C / 8, 4g, 4g)."""
     n, images = sparse.shape[0], embeddings.shape[0]
     tokens = torch.cat([head.iou_token.weight, head.mask_tokens.weight])
     tokens = torch.cat([tokens.expand(n, -1, -1), sparse], dim=1)  # N, 5 + n, C
@@ -58,10 +77,7 @@ def decode_with(
     source = (source + dense.to(kind)).contiguous()
     out, source = head.transformer(source, position.to(kind).expand(n, -1, -1, -1), tokens.to(kind))
     c, g = embeddings.shape[1], embeddings.shape[2]
-    features = head.output_upscaling(source.transpose(1, 2).reshape(n, c, g, g))
-    heads = [mlp(out[:, 1 + i]) for i, mlp in enumerate(head.output_hypernetworks_mlps)]
-    masks = (torch.stack(heads, 1) @ features.flatten(2)).unflatten(2, features.shape[2:])
-    return Decoded(masks.float(), head.iou_prediction_head(out[:, 0]).float(), features)
+    return out, head.output_upscaling(source.transpose(1, 2).reshape(n, c, g, g))
 
 
 def embed_prompts(sam: Sam, points: Tensor, kinds: Tensor) -> Tensor:
@@ -91,16 +107,20 @@ def no_mask(sam: Sam) -> Tensor:
     return sam.prompt_encoder.no_mask_embed.weight[:, :, None, None]
 
 
-def embed_masks(encoder: PromptEncoder, masks: Tensor, given: Tensor) -> Tensor:
+def embed_masks(
+    encoder: PromptEncoder, masks: Tensor, given: Tensor, none: Tensor | None = None
+) -> Tensor:
     """SAM's dense prompt embedding, where some prompts bring a former mask and some do not.
 
     Args:
         encoder: SAM's prompt encoder.
         masks: (N, 1, 4g, 4g) logits of a former answer; any values where none is given.
         given: (N,) bool or 0/1, whether the prompt brings one.
+        none: (1, C, 1, 1), what stands for no mask; None: the prompt encoder's own.
 
     Returns:
         (N, C, g, g).
     """
-    none = encoder.no_mask_embed.weight[:, :, None, None]
+    if none is None:
+        none = encoder.no_mask_embed.weight[:, :, None, None]
     return torch.where((given > 0)[:, None, None, None], encoder.mask_downscaling(masks), none)

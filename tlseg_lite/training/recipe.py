@@ -64,6 +64,8 @@ class Recipe:
         keep: the weights that are left: ``"best"``, of the epoch with the best validation MIoU, or
             ``"last"``, of the last epoch. A handful of validation images chooses by luck; then the
             number of epochs is better fixed beforehand.
+        clicks: rounds of corrective clicks that follow the answer without a prompt in each step,
+            for a `TransLandSeg` with ``prompts=True``; 0: it is trained without prompts.
         workers: processes that load images; 0: in the training process.
         seed: of the order of the images, the augmentation and the initial adapters.
         micro_batch: images that go through the model at once on one process; their gradients are
@@ -86,6 +88,7 @@ class Recipe:
     clip: float = _number(1.0)
     augment: bool = _switch(True)
     keep: str = _one_of("best", KEPT)
+    clicks: int = _whole(0)
     workers: int = _whole(0)
     seed: int = _whole(0)
     micro_batch: int = _whole(0)
@@ -103,8 +106,12 @@ class Recipe:
                 raise ValueError(f"{each.name} is {value!r}; expected {rule['expected']}")
 
     def as_dict(self) -> dict[str, Any]:
-        """What decides the result, as plain values for JSON; not the explanation, not `HOW`."""
-        return {k: v for k, v in asdict(self).items() if k != "why" and k not in HOW}
+        """What decides the result, as plain values for JSON; not the explanation, not `HOW`.
+
+        Without clicks there is no ``clicks``, as in what was written before there were any.
+        """
+        values = {k: v for k, v in asdict(self).items() if k != "why" and k not in HOW}
+        return values if self.clicks else {k: v for k, v in values.items() if k != "clicks"}
 
     def how(self) -> dict[str, Any]:
         """What decides time and memory alone, as plain values for JSON."""

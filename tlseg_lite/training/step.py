@@ -14,6 +14,7 @@ import torch
 from tlseg_lite.core.precision import float32_products
 from tlseg_lite.core.progress import say
 from tlseg_lite.core.seeding import seeded
+from tlseg_lite.training.clicks import SHARE, check_clicks, rounds
 from tlseg_lite.training.losses import bce_dice
 from tlseg_lite.training.memory import is_out_of_memory, smaller, too_small
 from tlseg_lite.training.recipe import Recipe
@@ -147,6 +148,7 @@ class TrainingStep:
         accelerator: Accelerator,
         micro_batch: int | None = None,
     ):
+        check_clicks(model, recipe.clicks)
         self.model, self.optimizer, self.recipe = model, optimizer, recipe
         self.accelerator = accelerator
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -200,7 +202,7 @@ class TrainingStep:
         self.optimizer.zero_grad(set_to_none=True)
         try:
             with seeded(seed, self.accelerator.device):
-                return self._accumulate(batch, images)
+                return self._accumulate(batch, images, seed)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -209,19 +211,33 @@ class TrainingStep:
         release_memory()
         return None
 
-    def _accumulate(self, batch, images: int) -> torch.Tensor:
+    def _accumulate(self, batch, images: int, seed: int) -> torch.Tensor:
         total = torch.zeros((), device=self.accelerator.device)
         here = 0 if batch is None else len(batch["image"])
         for start in range(0, here, self.micro_batch):
             image, mask, valid = (
                 batch[key][start : start + self.micro_batch] for key in ("image", "mask", "valid")
             )
-            with self.accelerator.autocast():
-                logits = self.model(image)
-            loss = bce_dice(logits, mask, valid, dice_weight=self.recipe.dice_weight)
+            loss = self._loss(image, mask, valid, seed)
             total += loss.detach() * len(image)
             self.accelerator.backward(loss * (len(image) / images))
         return total
+
+    def _loss(self, image, mask, valid, seed: int) -> torch.Tensor:
+        """The mean loss of some images: of the answer without prompts, and of those with clicks."""
+        model, recipe = self.model, self.recipe
+        if not recipe.clicks:
+            with self.accelerator.autocast():
+                logits = model(image)
+            return bce_dice(logits, mask, valid, dice_weight=recipe.dice_weight)
+        with self.accelerator.autocast():
+            embedding = model.encode(image)
+            first = model.decode(embedding)
+            found = dict(mask=mask, valid=valid, clicks=recipe.clicks, seed=seed)
+            answers = [first, *rounds(model, embedding, first, **found)]
+            answers = [model.enlarged(answer) for answer in answers]
+        losses = [bce_dice(a, mask, valid, dice_weight=recipe.dice_weight) for a in answers]
+        return (1 - SHARE) * losses[0] + SHARE * sum(losses[1:]) / recipe.clicks
 
     def _agree(self, total: torch.Tensor | None) -> list[float]:
         """How many processes ran out of memory, diverged, and have a gradient of each tensor."""
