@@ -237,7 +237,8 @@ _PLAIN = EncoderOptions(attention="eager")
 
 
 def _parts(model: nn.Module) -> list[_Part]:
-    if hasattr(model, "image_encoder") and hasattr(model, "prompt_encoder"):
+    adapted = isinstance(model, TransLandSeg)  # one that keeps its prompts has an encoder for them
+    if not adapted and hasattr(model, "image_encoder") and hasattr(model, "prompt_encoder"):
         return _sam_parts(model)
     if not hasattr(model, "image_size") or not hasattr(model, "description"):
         raise TypeError(
@@ -245,7 +246,7 @@ def _parts(model: nn.Module) -> list[_Part]:
             "model of build_baseline"
         )
     ready = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
-    if isinstance(ready, TransLandSeg):
+    if adapted:
         ready.encoder_options = _PLAIN
         _merge_lora(ready)
     image = torch.cat([_example(model.image_size), _example(model.image_size).flip(-1)])
