@@ -62,4 +62,5 @@ def setup(app):
     app.connect("html-page-context", drop_dead_scripts, priority=900)
     app.connect("build-finished", fail_on_warnings)
     app.setup_extension("results_page")  # the tables of the results page
+    app.setup_extension("lite_site")  # chapter 6 in the reader's browser
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -113,6 +113,22 @@ def test_chapters_open_in_binder(notebook):
     }
 
 
+def test_chapter_6_runs_in_the_browser():
+    """The link below its title, the notebook and the wheel that its set-up cell installs."""
+    page = HTML / "notebooks" / "06_reading_tables.html"
+    link = soup(page).select_one("p.in-the-browser a")["href"]
+    site = (page.parent / urlsplit(link).path).resolve().parents[1]
+    assert site == (HTML / "lite").resolve()
+    (name,) = parse_qs(urlsplit(link).query)["path"]
+    assert "%pip install -q tlseg-lite" in (site / "files" / name).read_text("utf-8")
+    index = json.loads((site / "pypi" / "all.json").read_text("utf-8"))
+    (release,) = index["tlseg-lite"]["releases"].values()
+    assert (site / "pypi" / release[0]["filename"]).is_file()
+    files = [path for path in site.rglob("*") if path.is_file()]
+    assert not [path for path in files if path.suffix == ".map"]
+    assert sum(path.stat().st_size for path in files) < 30e6
+
+
 @pages
 def test_buttons_lead_to_files_of_the_repository(page):
     """Colab, Binder and source links: the file behind each exists; a chapter has some."""
