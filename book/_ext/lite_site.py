@@ -6,6 +6,9 @@ without weights that depends on numpy, scipy, pandas and matplotlib alone. What 
 fetch when a reader opens it is Pyodide (Python and those four packages), from its own network
 address; the page says so.
 
+On request only, with ``TLSEG_LITE=1`` and ``pip install -e '.[lite]'``: nobody has seen the
+notebook run yet, since Pyodide comes from the network.
+
 Not through jupyterlite-sphinx: that puts a font from the network, a style sheet and a script into
 every page of the book, and builds six applications.
 """
@@ -13,6 +16,7 @@ every page of the book, and builds six applications.
 import base64
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -105,7 +109,7 @@ def build_site(root: Path, work: Path, out: Path) -> None:
     result = subprocess.run(command, cwd=work, capture_output=True, text=True)
     if result.returncode:
         raise ExtensionError(
-            f"chapter 6 in the browser: `jupyter lite build` failed; pip install -e '.[book]' "
+            f"chapter 6 in the browser: `jupyter lite build` failed; pip install -e '.[lite]' "
             f"brings what it needs. {result.stderr[-2000:]}"
         )
 
@@ -129,6 +133,7 @@ def add_link(app, doctree, docname):
 
 
 def setup(app):
-    app.connect("doctree-resolved", add_link)
-    app.connect("build-finished", build_with_the_pages)
+    if os.environ.get("TLSEG_LITE") == "1":
+        app.connect("doctree-resolved", add_link)
+        app.connect("build-finished", build_with_the_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
