@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy(
         "clicks": "click_to_segment",
         "confusion": "confusion_sliders",
         "layers": "landslide_map map_layers",
+        "live": "live_files live_html live_page",
         "pictures": "picture_slider",
         "threshold": "threshold_slider",
     },

@@ -1,0 +1,104 @@
+// The models, beside the page's own thread: messages {id, kind, ...} in, {id, ...} out.
+let ort, sessions = {}, embedding, side, device = "wasm";
+
+// a file, unpacked where it is packed (some servers unpack .gz by themselves)
+const read = async (name, came) => {
+  const response = await fetch(name);
+  if (!response.ok) throw new Error(`${name}: the server answers ${response.status}`);
+  const parts = [], reader = response.body.getReader();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    parts.push(value);
+    came(value.length);
+  }
+  const blob = new Blob(parts), start = new Uint8Array(await blob.slice(0, 2).arrayBuffer());
+  if (start[0] !== 0x1f || start[1] !== 0x8b) return blob.arrayBuffer();
+  return new Response(blob.stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+};
+
+const hasGpu = async () => {
+  try {
+    return Boolean(navigator.gpu && await navigator.gpu.requestAdapter());
+  } catch {
+    return false;
+  }
+};
+
+const create = async (models, providers) => {
+  const made = {};
+  for (const [name, bytes] of Object.entries(models)) {
+    made[name] = await ort.InferenceSession.create(new Uint8Array(bytes),
+      { executionProviders: providers });
+  }
+  return made;
+};
+
+const answers = {
+  // everything that is needed, with the bytes that have come as progress
+  async load({ id, base, about, gpu }) {
+    side = about.image_size;
+    const build = gpu !== false && await hasGpu() ? "webgpu" : "wasm";
+    const [script, helper, binary] = about.runtime[build];
+    const url = name => new URL(name, base).href;
+    let bytes = 0;
+    const came = n => postMessage({ id, progress: bytes += n });
+    ort = await import(url(script));
+    ort.env.wasm.numThreads = self.crossOriginIsolated
+      ? Math.min(4, navigator.hardwareConcurrency || 1) : 1;
+    ort.env.wasm.wasmPaths = { mjs: url(helper) };
+    ort.env.wasm.wasmBinary = await read(url(`${binary}.gz`), came);
+    ort.env.logLevel = "error";
+    const models = {};
+    for (const name of about.models) models[name] = await read(url(`${name}.onnx.gz`), came);
+    if (build === "webgpu") {
+      try {
+        sessions = await create(models, ["webgpu"]);
+        const image = new Float32Array(3 * side * side).fill(0.5);  // it must also compute
+        for (const [name, session] of Object.entries(sessions)) {
+          if (name !== "decoder") await session.run({ image: square(image) });
+        }
+        device = "webgpu";
+      } catch {
+        sessions = {};
+      }
+    }
+    if (!Object.keys(sessions).length) sessions = await create(models, ["wasm"]);
+    return { device, threads: ort.env.wasm.numThreads };
+  },
+  async embed({ image }) {
+    embedding = (await sessions.encoder.run({ image: square(image) })).embedding;
+    return {};
+  },
+  // points of P prompts with n points each: flat x, y in pixels of the square, and their kinds
+  async decode({ points, kinds, prompts }) {
+    const n = kinds.length / prompts, low = side / 4;
+    const out = await sessions.decoder.run({
+      embedding,
+      points: new ort.Tensor("float32", Float32Array.from(points), [prompts, n, 2]),
+      kinds: new ort.Tensor("int64", BigInt64Array.from(kinds, k => BigInt(k)), [prompts, n]),
+      mask: new ort.Tensor("float32", new Float32Array(prompts * low * low),
+        [prompts, 1, low, low]),
+      has_mask: new ort.Tensor("float32", new Float32Array(prompts), [prompts]),
+    });
+    return { masks: out.masks.data.slice(), iou: Array.from(out.iou.data), low };
+  },
+  async map({ image }) {
+    const { logits } = await sessions.model.run({ image: square(image) });
+    return { logits: logits.data.slice() };
+  },
+};
+const square = image => new ort.Tensor("float32", image, [1, 3, side, side]);
+
+let last = Promise.resolve();  // one after the other
+onmessage = ({ data }) => {
+  last = last.then(async () => {
+    const begin = performance.now();
+    try {
+      postMessage({ id: data.id, answer: await answers[data.kind](data),
+        ms: performance.now() - begin });
+    } catch (error) {
+      postMessage({ id: data.id, error: String(error.message || error) });
+    }
+  });
+};
