@@ -117,6 +117,18 @@ def test_no_pixel_is_in_two_parts(tmp_path):
     assert seen.sum(0).max() == 1
 
 
+def test_ground_is_never_divided_by_the_numbers_of_the_chips(scene, tmp_path, capsys):
+    from tlseg_lite.cli.commands import main
+
+    polygons = tmp_path / "inventory.gpkg"
+    slides(*BOTH).to_file(polygons)
+    data = ["--data", "scene", "--scene", str(scene), "--polygons", str(polygons), "--chip", "64"]
+    how = ["--recipe", "laptop", "--blocks", "5", "--out", str(tmp_path / "run")]
+    assert main(["train", *data, *how, "--quiet"]) == 1
+    assert "leave --blocks out" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_negatives_are_all_none_or_a_share(scene):
     every, positive, half, equal = (
         len(tl.data.Chips(scene, slides(*BOTH), 64, negatives=n)) for n in (True, False, 0.5, 1)

@@ -148,5 +148,7 @@ def test_one_command_trains_on_some_regions_and_tests_on_others(root, tmp_path, 
     with pytest.raises(SystemExit):
         main(["train", "--data", "synthetic", "--test-regions", "china", "--out", str(tmp_path)])
     assert "sen12landslides" in capsys.readouterr().err
+    assert main(["train", *data, "--blocks", "5", *model, "--out", str(tmp_path / "b")]) == 1
+    assert "leave --blocks out" in capsys.readouterr().err
     assert main(["train", *data[:-1], "mars", *model, "--out", str(tmp_path / "b")]) == 1
     assert "unknown regions mars" in capsys.readouterr().err

@@ -145,6 +145,11 @@ def divide(dataset, options: argparse.Namespace, seed: int):
     """Training, validation and test images: one by one, by ``--blocks`` or ``--test-regions``."""
     import tlseg_lite as tl
 
+    if options.blocks > 1 and (options.test_regions or hasattr(dataset, "divide")):
+        how = "by --test-regions" if options.test_regions else "itself, by blocks of ground"
+        raise ValueError(
+            f"--blocks {options.blocks}: {dataset.source} is divided {how}; leave --blocks out"
+        )
     if options.test_regions:
         return _by_region(dataset, options.test_regions, seed)
     if options.blocks == 1:
@@ -155,10 +160,9 @@ def divide(dataset, options: argparse.Namespace, seed: int):
 def _by_region(dataset, regions: list[str], seed: int):
     """Test images of `regions`, and of the others training and validation images."""
     import tlseg_lite as tl
+    from tlseg_lite.data.sen12landslides import known_regions
 
-    known = sorted(set(dataset.regions))
-    if odd := [region for region in regions if region not in known]:
-        raise ValueError(f"unknown regions {', '.join(odd)}; there are {', '.join(known)}")
+    regions = known_regions(regions, dataset.regions)
     tested = [i for i, region in enumerate(dataset.regions) if region in regions]
     others = [i for i, region in enumerate(dataset.regions) if region not in regions]
     train, val, _ = FRACTIONS
