@@ -107,12 +107,11 @@ def measure(scene: str, out: str, side: int, workers: int, threads: int) -> dict
     torch.set_num_threads(threads)
     model = tl.TransLandSeg(tl.load_sam("sam_mini"), tl.DESIGNS["TransLandSeg"])
     spent, began = [0.0], [0.0]
-    model.register_forward_pre_hook(lambda *_: began.__setitem__(0, time.perf_counter()))
-    model.register_forward_hook(
-        lambda *_: spent.__setitem__(0, spent[0] + time.perf_counter() - began[0])
-    )
-    if workers:  # hooks do not travel, and the time is the workers'
-        model = tl.TransLandSeg(tl.load_sam("sam_mini"), tl.DESIGNS["TransLandSeg"])
+    if not workers:  # hooks do not travel, and the time would be the workers'
+        model.register_forward_pre_hook(lambda *_: began.__setitem__(0, time.perf_counter()))
+        model.register_forward_hook(
+            lambda *_: spent.__setitem__(0, spent[0] + time.perf_counter() - began[0])
+        )
     start = time.perf_counter()
     found = tl.maps.predict_scene(
         model, scene, out, workers=workers or None, restart=True, progress=False

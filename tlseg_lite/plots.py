@@ -21,6 +21,9 @@ LANDSLIDE = "#E69F00"
 PREDICTION = "#0072B2"
 PREDICTED_OUTLINE = "#56B4E9"
 FALSE_ALARM = "#CC79A7"
+KINDS = {"hit": PREDICTED_OUTLINE, "miss": LANDSLIDE, "false alarm": FALSE_ALARM}
+"""Colours of what `tlseg_lite.maps.compare` finds."""
+
 WIDTH = 8.0
 """Width of a full figure in inches; the page scales it to the text."""
 
@@ -124,9 +127,8 @@ def map_comparison(found: Any, comparison: Any, *, side: int = 1600) -> Figure:
     height = WIDTH * (top - bottom) / (right - left)
     figure, ax = plt.subplots(figsize=(WIDTH, min(height, WIDTH) + 0.4), layout="constrained")
     ax.imshow(pixels, extent=(left, right, bottom, top))
-    colours = {"hit": PREDICTED_OUTLINE, "miss": LANDSLIDE, "false alarm": FALSE_ALARM}
     lines = []
-    for kind, colour in colours.items():
+    for kind, colour in KINDS.items():
         chosen = comparison.objects[comparison.objects.kind == kind]
         if len(chosen):
             chosen.boundary.plot(ax=ax, color=colour, linewidth=1.4)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from adapter_helpers import nowhere_zero_sam
 
 import tlseg_lite as tl
 from tlseg_lite.core.files import read_description
@@ -12,13 +13,7 @@ DESIGN = tl.DESIGNS["TransLandSeg"]
 
 @pytest.fixture(scope="module")
 def sam():
-    """sam_mini with random, nowhere-zero weights at its smallest size."""
-    sam = tl.load_sam("sam_mini", None, seed=1, image_size=64)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for p in sam.parameters():
-            p.add_(0.02 * torch.randn(p.shape, generator=generator))
-    return sam
+    return nowhere_zero_sam(64)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from adapter_helpers import nowhere_zero_sam
 
 import tlseg_lite as tl
 from tlseg_lite.adapters.translandseg import budget, load_model, parameter_layout
@@ -12,13 +13,7 @@ RESIDUAL = [name for name, config in tl.DESIGNS.items() if config.residual]
 
 @pytest.fixture(scope="module")
 def sam():
-    """sam_mini with random, nowhere-zero weights (SAM starts its positions at zero)."""
-    sam = tl.load_sam("sam_mini", None, seed=1)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for p in sam.parameters():
-            p.add_(0.02 * torch.randn(p.shape, generator=generator))
-    return sam
+    return nowhere_zero_sam()
 
 
 @pytest.fixture(scope="module")

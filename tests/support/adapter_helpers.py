@@ -19,6 +19,16 @@ def busy_sam(name: str = "sam_mini", image_size: int | None = 64, seed: int = 0)
     return sam
 
 
+def nowhere_zero_sam(image_size: int | None = None):
+    """sam_mini with random weights of which none is zero (SAM starts its positions at zero)."""
+    sam = tl.load_sam("sam_mini", None, seed=1, image_size=image_size)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in sam.parameters():
+            p.add_(0.02 * torch.randn(p.shape, generator=generator))
+    return sam
+
+
 def short_sam(name: str, image_size: int, keep: tuple[int, ...], seed: int = 0):
     """A SAM of full width with only the blocks `keep`, random everywhere: big variants, fast."""
     with torch.device("meta"):

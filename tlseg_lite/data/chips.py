@@ -94,7 +94,7 @@ class Chips(LandslideDataset):
         frame, self.notes = read_polygons(polygons, crs, "the polygons")
         self._shapes = frame.geometry.reset_index(drop=True)
         self.scaling = scaling_for(
-            scale, self.raster.bands, self.raster.dtype, (r.sample() for r in [self.raster])
+            scale, self.raster.bands, self.raster.dtype, self.raster.samples()
         )
         self._refuse_elsewhere(scene)
         self.chips = self._cut(block * size, negatives, seed)

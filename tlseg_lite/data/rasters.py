@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from math import hypot
 from pathlib import Path
@@ -241,8 +242,8 @@ class Raster:
             valid &= np.isfinite(values).all(0)
         return values, valid
 
-    def sample(self) -> np.ndarray:
-        """Valid values (C, N) from all over the scene, for percentiles."""
+    def samples(self) -> Iterator[np.ndarray]:
+        """Valid values (C, N) from all over the scene, for percentiles; read when asked for."""
         side = SAMPLE**0.5
         shrink = max(1.0, (self.height * self.width) ** 0.5 / side)
         from rasterio.enums import Resampling
@@ -254,7 +255,7 @@ class Raster:
             valid = source.dataset_mask(**about) > 0
         if self.nodata is not None:
             valid &= (values != self.nodata).any(0)
-        return thinned(values[:, valid], SAMPLE)
+        yield thinned(values[:, valid], SAMPLE)
 
 
 def _pixel_metres(source: DatasetReader, given: float | None) -> tuple[float, float] | None:

@@ -78,11 +78,7 @@ class Sen12Landslides(LandslideDataset):
         files = _chosen(files, split, part)
         region_of = {stem: stem.rpartition("_s2_")[0] or stem for stem in files}
         if regions is not None:
-            known, wanted = set(region_of.values()), list(regions)
-            if odd := [region for region in wanted if region not in known]:
-                raise ValueError(
-                    f"unknown regions {listing(odd)}; there are {listing(sorted(known), 40)}"
-                )
+            wanted = known_regions(regions, region_of.values())
             files = {stem: path for stem, path in files.items() if region_of[stem] in wanted}
         self.ids = sorted(files, key=natural_key)
         self._files = [files[name] for name in self.ids]
@@ -116,6 +112,14 @@ class Sen12Landslides(LandslideDataset):
 
     def files(self, index: int) -> list[Path]:
         return [self._files[range(len(self))[index]]]
+
+
+def known_regions(wanted: Iterable[str], regions: Iterable[str]) -> list[str]:
+    """`wanted`, of `regions`; ValueError for one that is not there."""
+    wanted, known = list(wanted), sorted(set(regions))
+    if odd := [region for region in wanted if region not in known]:
+        raise ValueError(f"unknown regions {listing(odd)}; there are {listing(known, 40)}")
+    return wanted
 
 
 def _find(root: Path) -> Path:

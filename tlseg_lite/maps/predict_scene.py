@@ -222,14 +222,10 @@ def _plan(model, scene, bands, scale, resolution, pixel_size, nodata):
                 f"{raster.path} has 8 bits, and the model learned from values up to "
                 f"{max(learned.high):g}; give the scene as it was in the training, or scale="
             )
-    scaling = scaling_for(scale, bands, raster.dtype, _samples(raster))
+    scaling = scaling_for(scale, bands, raster.dtype, raster.samples())
     if scale is None and raster.dtype != "uint8":
         notes.append(f"values become 0 to 1 by percentiles of the scene: {scaling}")
     return raster, scaling, side, notes
-
-
-def _samples(raster: Raster):
-    yield raster.sample()
 
 
 def _predict_rows(job: Job, folder: Folder, predict, batch_size: int, progress: bool) -> None:

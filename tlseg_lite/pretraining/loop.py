@@ -32,6 +32,7 @@ from tlseg_lite.pretraining.on_device import LABELS, DeviceLeaves, mixed
 from tlseg_lite.pretraining.plan import Plan
 from tlseg_lite.pretraining.prompts import correction, draw_prompts
 from tlseg_lite.sam.decoding import decode_with
+from tlseg_lite.sam.prompts import LARGEST_LOGIT
 
 STEPS_AT_ONCE = 4
 """Steps whose images are drawn together on a GPU."""
@@ -360,7 +361,9 @@ class _Run:
                 targets = targets[:, :1].expand(-1, 2, -1, -1)  # two prompts mean one mask
                 if self._chance() < 0.6:
                     with self._autocast():
-                        dense = sam.prompt_encoder.mask_downscaling(chosen[:, None].clamp(-20, 20))
+                        dense = sam.prompt_encoder.mask_downscaling(
+                            chosen[:, None].clamp(-LARGEST_LOGIT, LARGEST_LOGIT)
+                        )
         return total
 
     def _chance(self) -> float:

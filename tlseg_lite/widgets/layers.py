@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tlseg_lite.plots import KINDS, PREDICTED_OUTLINE
 from tlseg_lite.widgets.page import Widget, picture_uri
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
     from tlseg_lite.maps import Map, MapComparison
-
-KINDS = {"hit": "#56B4E9", "miss": "#E69F00", "false alarm": "#CC79A7"}
-"""Colours of what `tlseg_lite.maps.compare` finds (Okabe and Ito)."""
 
 WORDS = {"hit": "hits", "miss": "misses", "false alarm": "false alarms"}
 
@@ -128,7 +126,9 @@ def landslide_map(
         outlines.setdefault(name, []).extend(
             (rings, words) for rings in _rings(row.geometry, inverse, shrink)
         )
-    colours = {WORDS[kind]: colour for kind, colour in KINDS.items()} | {"landslides": "#56B4E9"}
+    colours = {WORDS[kind]: colour for kind, colour in KINDS.items()} | {
+        "landslides": PREDICTED_OUTLINE
+    }
     metres = None if metres is None else metres * shrink
     return map_layers(pictures, outlines, colours, alt=alt, metres=metres)
 
@@ -150,7 +150,7 @@ def _scene(path: str | Path, bands: list[int], shape: tuple[int, int]) -> np.nda
     with opened(path) as file:
         values = file.read(bands, out_shape=shape)
     flat = values.reshape(len(bands), -1)
-    scaled = scaling_for(None, tuple(bands), values.dtype, (v for v in [flat]))(values)
+    scaled = scaling_for(None, tuple(bands), values.dtype, [flat])(values)
     return (scaled * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0)
 
 

@@ -78,14 +78,14 @@ def live_files(
     sides = {about["image_size"] for about in abouts}
     if len(sides) > 1:
         raise ValueError(f"sam and model take images of {sorted(sides)} pixels; expected one size")
-    variant = getattr(sam, "variant", "")
+    variant, examples = getattr(sam, "variant", ""), _examples()
     about = {
         "image_size": sides.pop(),
         "models": [name.removesuffix(".onnx") for a in abouts for name in a["files"]],
         "runtime": {build: list(names) for build, names in FILES.items()},
         "threshold": threshold,
         "automatic": _automatic(variant),
-        "scenes": _scenes(folder),
+        "scenes": _scenes(folder, examples),
         "what": [a["model"] for a in abouts],
         "provenance": abouts[0]["provenance"],
     }
@@ -93,7 +93,7 @@ def live_files(
         text = files("tlseg_lite.widgets").joinpath("static", name).read_text("utf-8")
         (folder / name).write_text(text, encoding="utf-8")
         sizes[name] = len(text)
-    _still(folder, sam, model, threshold)
+    _still(folder, examples[0], sam, model, threshold)
     for build, key in (("wasm", "megabytes"), ("webgpu", "megabytes_webgpu")):
         others = {n for b, names in FILES.items() if b != build for n in names}
         loaded = [size for name, size in sizes.items() if name.removesuffix(".gz") not in others]
@@ -190,22 +190,21 @@ def _examples() -> list[dict[str, Any]]:
     return [scenes[i] for i in range(SCENES)]
 
 
-def _scenes(folder: Path) -> list[dict[str, str]]:
+def _scenes(folder: Path, examples: list[dict[str, Any]]) -> list[dict[str, str]]:
     from PIL import Image
 
     listed = []
-    for i, sample in enumerate(_examples()):
+    for i, sample in enumerate(examples):
         name = f"scene-{i + 1}.png"
         Image.fromarray(as_pixels(sample["image"])).save(folder / name, optimize=True)
         listed.append({"file": name, "title": f"synthetic scene {i + 1}"})
     return listed
 
 
-def _still(folder: Path, sam: Any, model: Any, threshold: float) -> None:
+def _still(folder: Path, sample: dict[str, Any], sam: Any, model: Any, threshold: float) -> None:
     """``still.png``: the first scene with an answer, for readers without JavaScript."""
     from PIL import Image
 
-    sample = _examples()[0]
     pixels = as_pixels(sample["image"]).astype(np.float32)
     mask = _answer(sample, sam, model, threshold)
     colour = np.array([int(PREDICTED_OUTLINE[i : i + 2], 16) for i in (1, 3, 5)])
