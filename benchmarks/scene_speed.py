@@ -16,12 +16,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from encoder_process import peak_resident
 
 import tlseg_lite as tl
 from tlseg_lite.core.provenance import provenance
@@ -122,7 +123,7 @@ def measure(scene: str, out: str, side: int, workers: int, threads: int) -> dict
     if not workers:
         row["model_seconds"] = round(spent[0], 2)
         row["overhead"] = round(seconds / spent[0], 3)
-    return row | {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
+    return row | {"peak_mb": peak_resident() // 2**20}
 
 
 if __name__ == "__main__":
