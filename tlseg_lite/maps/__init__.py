@@ -1,8 +1,9 @@
 """From a model to a map (chapter 8): a scene of any size in, probabilities and polygons out.
 
 `predict_scene` reads windows, predicts and blends them; `compare` says how good a map is against
-an inventory. Needs ``pip install 'tlseg-lite[maps]'``. May import `core`, `data`, `metrics`,
-`training`; knows no kind of model.
+an inventory; `write_corrected` takes a person's corrections. Needs
+``pip install 'tlseg-lite[maps]'``. May import `core`, `data`, `metrics`, `training`; knows no kind
+of model.
 """
 
 from tlseg_lite.core.lazy import lazy as lazy
@@ -16,6 +17,7 @@ __getattr__, __dir__, __all__ = lazy(
     globals(),
     {
         "compare": "MapComparison",
+        "corrections": "write_corrected",
         "polygons": "write_polygons",
         "predict_scene": "Map",
         "threshold": "keep_threshold",

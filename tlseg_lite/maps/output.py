@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ LEVELS = 254
 SPREAD = 0.5 / LEVELS
 """Of one level of the uncertainty: a standard deviation of probabilities is at most 0.5."""
 
-MANIFEST, PARTS = "map.json", "parts"
+MANIFEST, PARTS, CORRECTED = "map.json", "parts", "corrected.tif"
 BLOCK = 512  # side of a GeoTIFF's tile
 LOOK = 1600  # longest side of the quick look, pixels
 
@@ -34,7 +35,8 @@ class Folder:
         restart: replace what is there.
 
     Raises:
-        FileExistsError: it is a file, or holds something else.
+        FileExistsError: it is a file, or holds something else, or corrections that a restart would
+            lose.
         ValueError: it holds another map; names what differs.
     """
 
@@ -45,6 +47,11 @@ class Folder:
         self.parts = path / PARTS
         manifest = path / MANIFEST
         if manifest.is_file() and restart:
+            if (path / CORRECTED).is_file():
+                raise FileExistsError(
+                    f"{path / CORRECTED} holds corrections by hand, and they are not thrown away; "
+                    "give another folder, or move that file"
+                )
             manifest.unlink()
             shutil.rmtree(self.parts, ignore_errors=True)
             for name in ("probability.tif", "uncertainty.tif"):
@@ -223,7 +230,6 @@ def write_plain(
 
 def _quietly():
     import warnings
-    from contextlib import ExitStack
 
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
@@ -235,23 +241,29 @@ def _quietly():
     return stack
 
 
-def mapped_rows(path: Path, change: Callable[[np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
-    """The rows of a GeoTIFF's first band, a block high, each changed."""
-    with opened(path) as file:
-        for top in range(0, file.height, BLOCK):
-            height = min(BLOCK, file.height - top)
-            yield change(file.read(1, window=((top, top + height), (0, file.width))))
+def mapped_rows(change: Callable[..., np.ndarray], *paths: Path) -> Iterator[np.ndarray]:
+    """The rows of the first bands of GeoTIFFs of one grid, a block high, through `change`."""
+    with ExitStack() as stack:
+        files = [stack.enter_context(opened(path)) for path in paths]
+        for top in range(0, files[0].height, BLOCK):
+            window = (top, min(top + BLOCK, files[0].height)), (0, files[0].width)
+            yield change(*(file.read(1, window=window) for file in files))
 
 
 def write_mask(folder: Path, raster: Raster, threshold: float, tags: dict[str, str]) -> Path:
-    """mask.tif: 1 where the stored probability is above `threshold`, 0 elsewhere, 255 nodata."""
+    """mask.tif: 1 where the stored probability is above `threshold`, 0 elsewhere, 255 nodata.
 
-    def cut(levels: np.ndarray) -> np.ndarray:
-        return np.where(levels == NODATA, NODATA, levels > threshold * LEVELS).astype(np.uint8)
+    Pixels that corrected.tif decides hold what it says.
+    """
+
+    def cut(levels: np.ndarray, decided: np.ndarray | int = NODATA) -> np.ndarray:
+        own = np.where(decided == NODATA, levels > threshold * LEVELS, decided)
+        return np.where(levels == NODATA, NODATA, own).astype(np.uint8)
 
     path = folder / "mask.tif"
-    rows = mapped_rows(folder / "probability.tif", cut)
-    tags = tags | {"THRESHOLD": f"{threshold:.6g}"}
+    decided = [folder / CORRECTED] if (folder / CORRECTED).is_file() else []
+    rows = mapped_rows(cut, folder / "probability.tif", *decided)
+    tags = tags | {"THRESHOLD": repr(float(threshold))}
     write_cog(path, rows, raster, tags, "landslide: 1, background: 0", 1.0)
     return path
 

@@ -13,7 +13,7 @@ import numpy as np
 from tlseg_lite.core.errors import DataError
 from tlseg_lite.core.files import write_atomically
 from tlseg_lite.data.rasters import Raster, corners, equal_area, opened, same_planet
-from tlseg_lite.maps.output import LEVELS, NODATA, mapped_rows, write_plain
+from tlseg_lite.maps.output import CORRECTED, LEVELS, NODATA, mapped_rows, write_plain
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -35,13 +35,15 @@ def write_polygons(
     A landslide is a connected set of mask pixels (neighbours in eight directions). Columns:
     ``id``, ``area_m2`` and ``perimeter_m`` (of the outline as written, in an equal-area system
     around the scene), ``mean_probability`` and ``max_probability`` (of the pixels, in [0, 1]), with
-    `dem` also ``slope_mean_deg``, ``elevation_min_m``, ``elevation_max_m``, and `fields`. Without a
-    coordinate system areas go by the raster's resolution, or are pixels where nobody knows it.
+    `dem` also ``slope_mean_deg``, ``elevation_min_m``, ``elevation_max_m``, and `fields`;
+    ``origin`` is "automatic", or "corrected" where corrected.tif changed a pixel in it or beside
+    it. Without a coordinate system areas go by the raster's resolution, or are pixels where nobody
+    knows it.
 
     Args:
         folder: of the map.
         raster: its grid.
-        min_area: smaller ones are left out, square metres.
+        min_area: smaller ones are left out, square metres; corrected ones stay.
         simplify: how far an outline may move, metres; None: half a pixel.
         dem: a raster of heights in metres, in any system of the same planet.
         fields: text columns to add.
@@ -53,6 +55,7 @@ def write_polygons(
         DataError: `dem` has no system, or lies elsewhere.
     """
     frame = outlines(folder / "mask.tif", raster)
+    frame["origin"] = _origins(folder, frame, raster)
     frame[["mean_probability", "max_probability"]] = list(
         _probabilities(folder / "probability.tif", frame.geometry)
     ) or np.empty((0, 2))
@@ -61,7 +64,8 @@ def write_polygons(
         frame[names] = list(_heights(dem, frame)) or np.empty((0, 3))
     side = 0.5 * (raster.resolution or 1.0) if simplify is None else simplify
     frame = measured(frame, raster, side)
-    frame = frame[frame.area_m2 >= max(min_area, 1e-9)].sort_values("area_m2", ascending=False)
+    smallest = np.where(frame.origin == "corrected", 1e-9, max(min_area, 1e-9))
+    frame = frame[frame.area_m2 >= smallest].sort_values("area_m2", ascending=False)
     frame.insert(0, "id", np.arange(1, len(frame) + 1))
     for name, value in (fields or {}).items():
         frame[name] = value
@@ -85,17 +89,40 @@ def outlines(mask: Path, raster: Raster) -> gpd.GeoDataFrame:
     return gpd.GeoDataFrame(geometry=gpd.GeoSeries(found, crs=crs))
 
 
+def _traced(folder: Path, rows: Iterator[np.ndarray], raster: Raster) -> gpd.GeoDataFrame:
+    """Polygons of the pixels that are 1 in uint8 rows of the map."""
+    plain = folder / ".traced.part.tif"
+    try:
+        write_plain(plain, rows, raster)
+        return outlines(plain, raster)
+    finally:
+        plain.unlink(missing_ok=True)
+
+
+def _origins(folder: Path, frame: gpd.GeoDataFrame, raster: Raster) -> np.ndarray:
+    """ "automatic" or "corrected" for each polygon of the mask."""
+    origins = np.full(len(frame), "automatic", object)
+    if not (folder / CORRECTED).is_file():
+        return origins
+    with opened(folder / "mask.tif") as file:
+        cut = float(file.tags()["THRESHOLD"]) * LEVELS
+
+    def changed(levels: np.ndarray, decided: np.ndarray) -> np.ndarray:
+        known = (levels != NODATA) & (decided != NODATA)
+        return (known & (decided != (levels > cut))).astype(np.uint8)
+
+    rows = mapped_rows(changed, folder / "probability.tif", folder / CORRECTED)
+    places = _traced(folder, rows, raster)  # of the same corners, so neighbours touch
+    origins[frame.sindex.query(places.geometry, predicate="intersects")[1]] = "corrected"
+    return origins
+
+
 def _write_footprint(folder: Path, raster: Raster) -> None:
     """footprint.gpkg: one multipolygon of the pixels that are not nodata."""
     import geopandas as gpd
 
-    plain = folder / ".valid.part.tif"
-    rows = mapped_rows(folder / "mask.tif", lambda values: (values != NODATA).astype(np.uint8))
-    try:
-        write_plain(plain, rows, raster)
-        parts = outlines(plain, raster)
-    finally:
-        plain.unlink(missing_ok=True)
+    rows = mapped_rows(lambda values: (values != NODATA).astype(np.uint8), folder / "mask.tif")
+    parts = _traced(folder, rows, raster)
     whole = gpd.GeoDataFrame(geometry=[parts.union_all()], crs=parts.crs)
     save(measured(whole, raster, 0), folder / "footprint.gpkg", "footprint")
 

@@ -163,17 +163,16 @@ def predict_scene(
         write_geotiffs(folder, raster, _tags(models, job, overlap), uncertainty)
     tags = _tags(models, job, overlap)
     write_mask(folder.path, raster, cut, tags)
-    number = write_polygons(
-        folder.path,
-        raster,
-        min_area=min_area,
-        simplify=simplify,
-        dem=dem,
-        fields={"scene": tags["SCENE"], "model": tags["MODEL"], "origin": "automatic"},
-    )
+    settings = {
+        "min_area": min_area,
+        "simplify": simplify,
+        "fields": {"scene": tags["SCENE"], "model": tags["MODEL"]},
+    }
+    number = write_polygons(folder.path, raster, dem=dem, **settings)
     write_quick_look(folder.path, raster, scaling)
     count = len(windows.rows) * len(windows.columns)
-    folder.write({"tags": tags, "threshold": cut, "polygons": number, "notes": notes})
+    known = {"tags": tags, "threshold": cut, "polygons": number, "notes": notes}
+    folder.write(known | {"polygon_settings": settings})
     return Map(folder.path, cut, raster.resolution, count, number, notes)
 
 
