@@ -22,6 +22,7 @@ RECORDS = {
     "comparison_real.csv": ("the same on hundreds of real images", "comparison.py"),
     "ablation_real.csv": ("ATL designs on hundreds of real images", "ablation.py"),
     "recipe_search.csv": ("recipes tried on real Bijie, validation only", "recipe_search.py"),
+    "clicks.csv": ("what clicks are worth to an adapted model and to SAM", "clicks.py"),
     "drone_scene.csv": (
         "a drone orthophoto, mapped after learning its left half",
         "drone_scene.py",

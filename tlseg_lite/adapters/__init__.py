@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy(
     globals(),
     {
         "atl": "ATL ATLConfig DESIGNS MidLayC MidLayM build_adapters high_pass",
+        "correction": "Click Correction",
         "encoder": "EncoderOptions attention_output encode",
         "lora": "LoRAConfig",
         "translandseg": "ParameterCounts TransLandSeg budget count_parameters load_model "

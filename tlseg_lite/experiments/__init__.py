@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy(
     __name__,
     globals(),
     {
+        "interactive": "ClickCurve PromptedSam boxed_mask click_through",
         "models": "Design Model groups named_designs prompted_mask",
         "results": "Rows add_masks read_masks",
         "splits": "Splits SyntheticSplits FoldSplits Holdout named_data",
