@@ -25,6 +25,7 @@ __getattr__, __dir__, __all__ = lazy(
         "adapters": "ATLConfig DESIGNS EncoderOptions LoRAConfig TransLandSeg count_parameters "
         "load_model",
         "baselines": "build_baseline",
+        "widgets": "correct",
         "training": "Recipe blend evaluate fit predict preflight",
     },
     modules={name: name for name in _FOLDERS.split()} | moved.SHORT,

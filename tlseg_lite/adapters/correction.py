@@ -9,12 +9,13 @@ import math
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tlseg_lite.core.checks import check_image
 from tlseg_lite.core.precision import float32_products
 from tlseg_lite.data.transforms import fit_image, fitted_size, unfit
-from tlseg_lite.sam.prompts import Prompts, no_prompts
+from tlseg_lite.sam.prompts import LARGEST_LOGIT, Prompts, no_prompts
 
 
 class Click(NamedTuple):
@@ -34,16 +35,25 @@ class Correction:
         model: a `TransLandSeg` with ``prompts=True``.
         image: float (3, H, W) in [0, 1], of any size.
         former: give the decoder its former answer with the clicks, as it was trained.
+        first: logits (1, H, W) to begin with, such as those of a map; None: the model's answer
+            without a click.
 
     Attributes:
         clicks: the clicks so far.
         size: H, W.
 
     Raises:
-        ValueError: the model takes no prompts, or the image has another form.
+        ValueError: the model takes no prompts, or the image or `first` has another form.
     """
 
-    def __init__(self, model: torch.nn.Module, image: Tensor, *, former: bool = True):
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        image: Tensor,
+        *,
+        former: bool = True,
+        first: Tensor | None = None,
+    ):
         if not getattr(model, "prompts", False):
             raise ValueError(
                 f"this {type(model).__name__} takes no clicks; build it with TransLandSeg(sam, "
@@ -56,11 +66,17 @@ class Correction:
         device = model.pixel_mean.device
         square = fit_image(image.cpu(), model.image_size)[None].to(device)
         self._embedding = self._without_gradient(model.encode, square)
-        self._answers = [self._without_gradient(model.decode, self._embedding)]
+        if first is None:
+            self._answers = [self._without_gradient(model.decode, self._embedding)]
+        else:
+            self._answers = [self._low(first).to(device)]
+        self._first = first
 
     @property
     def logits(self) -> Tensor:
         """The present answer, float32 (1, H, W) on the CPU; > 0 is landslide."""
+        if self._first is not None and not self.clicks:
+            return self._first.float().cpu()
         with torch.no_grad():
             return unfit(self.model.enlarged(self._answers[-1])[0].float(), self.size).cpu()
 
@@ -112,6 +128,20 @@ class Correction:
         kinds = torch.tensor([[int(c.on) for c in self.clicks]])
         prompts = no_prompts(1).with_points(points, kinds)
         return prompts.with_masks(self._answers[-1].float().cpu()) if self.former else prompts
+
+    def _low(self, logits: Tensor) -> Tensor:
+        """Logits (1, H, W) as the decoder would give them, (1, 1, S/4, S/4)."""
+        if tuple(logits.shape) != (1, *self.size) or not logits.isfinite().all():
+            raise ValueError(
+                f"first has shape {tuple(logits.shape)}; expected finite logits of "
+                f"{(1, *self.size)}, as the image"
+            )
+        side = self.model.image_size
+        height, width = fitted_size(self.size, side)
+        square = torch.full((1, 1, side, side), -LARGEST_LOGIT)
+        small = F.interpolate(logits[None].float().cpu(), (height, width), mode="area")
+        square[..., :height, :width] = small
+        return F.adaptive_avg_pool2d(square, side // 4)
 
     def _without_gradient(self, call, *given):
         was_training = self.model.training

@@ -93,15 +93,15 @@ def write(probability, mask: Path, more: Path | None) -> None:
     from PIL import Image
 
     from tlseg_lite.core.files import write_atomically
+    from tlseg_lite.data.images import write_mask
 
-    def png(values):
-        return lambda path: Image.fromarray(values).save(path, format="PNG")
+    def png(path):
+        Image.fromarray(np.rint(probability * 65535).astype(np.uint16)).save(path, format="PNG")
 
     def npy(path):
         with open(path, "wb") as file:
             np.save(file, probability.astype(np.float32))
 
-    write_atomically(mask, png(np.where(probability > 0.5, 255, 0).astype(np.uint8)))
+    write_mask(mask, probability > 0.5)
     if more is not None:
-        steps = png(np.rint(probability * 65535).astype(np.uint16))
-        write_atomically(more, npy if more.suffix == ".npy" else steps)
+        write_atomically(more, npy if more.suffix == ".npy" else png)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tlseg_lite.core.checks import binary_mask
 from tlseg_lite.core.errors import DataError, MissingDataError, listing
+from tlseg_lite.core.files import write_atomically
 from tlseg_lite.data.base import LandslideDataset
 from tlseg_lite.data.pixels import CHOOSE, IMAGE_SUFFIXES, Pixels, read_pixels
 
@@ -125,6 +126,14 @@ def target_of(values: np.ndarray, path: str | Path, ignore: float | None) -> dic
 def read_mask(path: str | Path) -> Tensor:
     """The ``mask`` of `read_target`."""
     return read_target(path)["mask"]
+
+
+def write_mask(path: str | Path, mask: np.ndarray) -> None:
+    """Write a mask, bool (H, W), as a PNG of 0 and 255 (landslide), whole or not at all."""
+    from PIL import Image
+
+    values = np.where(mask, 255, 0).astype(np.uint8)
+    write_atomically(path, lambda part: Image.fromarray(values).save(part, format="PNG"))
 
 
 def _mask_values(pixels: Pixels, path: str | Path) -> np.ndarray:

@@ -20,6 +20,7 @@ __getattr__, __dir__, __all__ = lazy(
         "corrections": "write_corrected",
         "polygons": "write_polygons",
         "predict_scene": "Map",
+        "scene_window": "SceneWindow read_window",
         "threshold": "keep_threshold",
         "windows": "Blend Windows",
     },

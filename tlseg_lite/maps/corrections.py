@@ -72,7 +72,7 @@ def write_corrected(
         DataError: no finished map, or polygons that cannot be used or lie outside of it.
         ValueError: a mask, window or transform that does not fit.
     """
-    folder, about = _opened(found)
+    folder, about = open_map(found)
     raster = _grid(folder)
     if dem is None and _has_slopes(folder):
         raise ValueError(f"the polygons in {folder} have slopes and elevations; give dem= again")
@@ -93,7 +93,7 @@ def write_corrected(
     return int((_polygons(folder).origin == "corrected").sum())
 
 
-def _opened(found: Any) -> tuple[Path, dict[str, Any]]:
+def open_map(found: Any) -> tuple[Path, dict[str, Any]]:
     """The folder of a finished map and its manifest."""
     path = Path(getattr(found, "folder", found))
     folder = path if path.is_dir() else path.parent

@@ -147,7 +147,7 @@ def predict_scene(
         raise ValueError("expected one or more models with image_size, such as load_model gives")
     cut = threshold_of(models[0], threshold)
     _check(models, views, uncertainty, batch_size, min_area, simplify)
-    raster, scaling, side, notes = _plan(
+    raster, scaling, side, notes = plan(
         models[0], scene, bands, scale, resolution, pixel_size, nodata
     )
     windows = Windows.of(raster.height, raster.width, side, overlap)
@@ -188,7 +188,7 @@ def _check(models, views, uncertainty, batch_size, min_area, simplify) -> None:
             raise ValueError(f"{name} is {value}; expected 0 or more")
 
 
-def _plan(model, scene, bands, scale, resolution, pixel_size, nodata):
+def plan(model, scene, bands, scale, resolution, pixel_size, nodata):
     """The scene on the map's grid, its scaling, the side of a window there, what was assumed."""
     known, notes = getattr(model, "trained_on", {}), []
     learned = known.get("scaling") and Scaling.from_dict(known["scaling"])

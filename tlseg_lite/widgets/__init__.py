@@ -17,6 +17,8 @@ __getattr__, __dir__, __all__ = lazy(
         "budget": "budget_explorer",
         "clicks": "click_to_segment",
         "confusion": "confusion_sliders",
+        "correct_view": "View correct",
+        "correcting": "Corrector",
         "layers": "landslide_map map_layers",
         "live": "live_files live_html live_page",
         "pictures": "picture_slider",
