@@ -23,6 +23,7 @@ RECORDS = {
     "ablation_real.csv": ("ATL designs on hundreds of real images", "ablation.py"),
     "recipe_search.csv": ("recipes tried on real Bijie, validation only", "recipe_search.py"),
     "clicks.csv": ("what clicks are worth to an adapted model and to SAM", "clicks.py"),
+    "labelling.csv": ("what clicks buy as labels", "labelling.py"),
     "drone_scene.csv": (
         "a drone orthophoto, mapped after learning its left half",
         "drone_scene.py",

@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = lazy(
     globals(),
     {
         "interactive": "ClickCurve PromptedSam boxed_mask click_through",
+        "labelling": "LabelledByClicks outline_points",
         "models": "Design Model groups named_designs prompted_mask",
         "results": "Rows add_masks read_masks",
         "splits": "Splits SyntheticSplits FoldSplits Holdout named_data",

@@ -7,8 +7,9 @@ session: `tlseg_lite.adapters.Correction`, or `PromptedSam` for SAM itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -169,9 +170,7 @@ def click_through(
         raise ValueError("the dataset is empty: there is nothing to click on")
     if isinstance(clicks, bool) or not isinstance(clicks, int) or clicks < 0:
         raise ValueError(f"clicks is {clicks!r}; expected a whole number of 0 or more")
-    if isinstance(start, torch.nn.Module):
-        model = start
-        start = lambda image: Correction(model, image)  # noqa: E731
+    start = session_of(start)
     counts, ids = [], []
     for i in bar(range(len(dataset)), desc="images", show=progress):
         sample = dataset[i]
@@ -180,23 +179,34 @@ def click_through(
     return ClickCurve(np.array(counts, dtype=np.int64), tuple(ids))
 
 
+def session_of(start: Callable[[Tensor], Session] | torch.nn.Module) -> Callable[..., Session]:
+    """The function from an image to a session, for a model too."""
+    return partial(Correction, start) if isinstance(start, torch.nn.Module) else start
+
+
 def _corrected(session: Session, sample: dict, clicks: int) -> list[tuple[float, ...]]:
     """Counts of one image after 0 to `clicks` clicks."""
     truth, valid = sample["mask"] > 0, sample.get("valid")
+    valid = None if valid is None else valid > 0
+    found = [
+        confusion(logits > 0, truth, valid).counts() for logits in answers(session, sample, clicks)
+    ]
+    return found + [found[-1]] * (clicks + 1 - len(found))
+
+
+def answers(session: Session, sample: dict, clicks: int) -> Iterator[Tensor]:
+    """Logits (1, H, W) after 0, 1, ... clicks in the middle of the largest error.
+
+    Ends after `clicks` clicks, or sooner where no error is left.
+    """
+    truth, valid = (sample["mask"] > 0)[None].float(), sample.get("valid")
     given = None if valid is None else valid[None].float()
-
-    def counted() -> tuple[float, ...]:
-        return confusion(session.logits > 0, truth, None if valid is None else valid > 0).counts()
-
-    found = [counted()]
-    while len(found) <= clicks:
-        points, kinds = corrective_clicks(session.logits[None], truth[None].float(), given)
+    yield session.logits
+    for _ in range(clicks):
+        points, kinds = corrective_clicks(session.logits[None], truth, given)
         if int(kinds[0, 0]) < 0:
-            found += [found[-1]] * (clicks + 1 - len(found))
-            break
-        session.click(*points[0, 0].tolist(), on=bool(kinds[0, 0] == 1))
-        found.append(counted())
-    return found
+            return
+        yield session.click(*points[0, 0].tolist(), on=bool(kinds[0, 0] == 1))
 
 
 def boxed_mask(sam: Sam, sample: dict) -> Tensor:

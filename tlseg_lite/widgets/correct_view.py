@@ -115,7 +115,7 @@ class View:
             return
         action, x, y = words[1], float(words[2]), float(words[3])
         if action == "undo":
-            self._do(self.corrector.undo)
+            self._do(self.corrector.undo, (x, y))
         elif action in ("on", "off"):
             self._do(lambda: self.corrector.click(x, y, action == "on"), (x, y))
 
