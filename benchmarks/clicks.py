@@ -7,18 +7,22 @@
 On real images divided by blocks (``--data bijie-blocks``, the full set from ``--root`` or
 ``TLSEG_REAL``). TransLandSeg is trained with and without corrective clicks, and a simulated user
 then corrects each test image with up to 20 clicks; SAM itself gets the same clicks, or a box around
-each landslide. It may be stopped and started at any time: finished rows are kept.
+each landslide. Clicks are hints to the decoder ("clicks"), or orders ("held clicks": the answer
+obeys where it was clicked and changes near the last click only, as `tl.correct` does). It may be
+stopped and started at any time: finished rows are kept.
 """
 
 import argparse
 import json
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from comparison import add_options, changed
 
 import tlseg_lite as tl
+from tlseg_lite.adapters.correction import Correction
 from tlseg_lite.experiments import interactive
 from tlseg_lite.experiments.models import Design, named_designs
 from tlseg_lite.experiments.results import SCORES, Rows, score_columns
@@ -31,6 +35,8 @@ KEY = (
     *("data", "data_version", "model", "trained_clicks", "prompt", "part", "seed", "image_size"),
     *("backbone", "recipe"),
 )
+HELD = "held clicks"
+PROMPTS = ("clicks", HELD)
 MEASURED = tuple(
     [f"{name}_{k}" for k in interactive.SHOWN for name in ("miou", "landslide_iou", "image_iou")]
     + [f"{name}_{round(100 * t)}" for t in interactive.TARGETS for name in ("noc", "failures")]
@@ -43,7 +49,7 @@ COLUMNS = (
 )
 """miou_3: after three clicks on each image, over the pixels of all; image_iou_3: the mean over the
 images. noc_80: clicks until an image's IoU is 0.80, at most 20; failures_80: images that are below
-it after 20. seconds: training."""
+it after 20. seconds, val_...: of the training, in the row that came first."""
 
 
 @dataclass
@@ -56,8 +62,9 @@ class Trained:
     data: Splits
     seed: int
     recipe: tl.Recipe
+    prompt: str
     part: str
-    models: Path | None
+    models: Path
     about: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -65,33 +72,44 @@ class Trained:
         self.about = _about(self.sam, self.data, self.seed, self.part) | {
             "model": self.name,
             "trained_clicks": self.recipe.clicks,
-            "prompt": "clicks",
+            "prompt": self.prompt,
             "recipe": json.dumps(settings(self.recipe)),
         }
 
     def __str__(self) -> str:
         return f"{self.name}, trained with {self.recipe.clicks} clicks, seed {self.seed}"
 
+    @property
+    def file(self) -> Path:
+        """Of the trained model: both kinds of clicks need it."""
+        name = f"{self.name}-{self.recipe.clicks}-{self.seed}.safetensors"
+        return self.models / name
+
     def run(self, own: Path, shared: Path) -> dict[str, Any]:
         train, val, _ = self.data.parts(self.seed, 0)
-        model = tl.TransLandSeg(self.sam, self.design.config, seed=self.seed, prompts=True)
         row = {
             "train_images": len(train),
             "train_ids": describe_ids(train.ids),
             "val_ids": describe_ids(val.ids),
             "epochs": self.recipe.epochs,
         }
-        try:
-            done = tl.fit(model, train, val, self.recipe, own, progress=False)
-        except FloatingPointError as error:
-            return row | {"status": " ".join(f"diverged: {error}".split())}
-        if self.models is not None:
+        if self.file.is_file():
+            model = tl.TransLandSeg.load(self.file, sam=self.sam)
+            if model.run["recipe"] != self.recipe.as_dict():
+                raise ValueError(f"{self.file} was trained with {model.run['recipe']}; move it")
+        else:
+            model = tl.TransLandSeg(self.sam, self.design.config, seed=self.seed, prompts=True)
+            try:
+                done = tl.fit(model, train, val, self.recipe, own, progress=False)
+            except FloatingPointError as error:
+                return row | {"status": " ".join(f"diverged: {error}".split())}
             self.models.mkdir(parents=True, exist_ok=True)
-            model.save(self.models / f"{self.name}-{self.recipe.clicks}-{self.seed}.safetensors")
-        best = done.history.loc[done.history.epoch == done.best_epoch].iloc[0]
-        row |= {f"val_{name}": f"{getattr(best, name):.6f}" for name in SCORES[:2]}
-        row |= {"best_epoch": done.best_epoch, "seconds": f"{done.history.seconds.sum():.1f}"}
-        return row | _clicked(model, _part(self.data, self.seed, self.part))
+            model.save(self.file)
+            best = done.history.loc[done.history.epoch == done.best_epoch].iloc[0]
+            row |= {f"val_{name}": f"{getattr(best, name):.6f}" for name in SCORES[:2]}
+            row |= {"best_epoch": done.best_epoch, "seconds": f"{done.history.seconds.sum():.1f}"}
+        start = partial(Correction, model, hold=self.prompt == HELD)
+        return row | _clicked(start, _part(self.data, self.seed, self.part))
 
 
 @dataclass
@@ -117,8 +135,9 @@ class Zero:
 
     def run(self, own: Path, shared: Path) -> dict[str, Any]:
         images = _part(self.data, 0, self.part)
-        if self.prompt == "clicks":
-            return _clicked(lambda image: interactive.PromptedSam(self.sam, image), images)
+        if self.prompt != "boxes":
+            hold = self.prompt == HELD
+            return _clicked(partial(interactive.PromptedSam, self.sam, hold=hold), images)
         samples = [images[i] for i in range(len(images))]
         row = score_columns((interactive.boxed_mask(self.sam, s), s["mask"][0]) for s in samples)
         return _images(images) | {
@@ -152,7 +171,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--data", default="bijie-blocks")
     parser.add_argument("--part", choices=("val", "test"), default="test", help="what is clicked")
-    parser.add_argument("--models", type=Path, help="keep the trained models in this folder")
+    parser.add_argument("--models", type=Path, help="folder for the trained models")
+    parser.add_argument("--kept", action="store_true", help="only models that are trained already")
     add_options(parser, OUT, precision="no", image_size=256)
     return parser.parse_args()
 
@@ -163,16 +183,19 @@ def main() -> None:
     recipe = changed(tl.Recipe.laptop(len(data.parts(0, 0)[0])), chosen)
     sam = tl.load_sam("sam_mini", image_size=chosen.image_size)
     designs = named_designs(chosen.designs)
-    jobs: list[Zero | Trained] = [Zero(sam, data, how, chosen.part) for how in ("clicks", "boxes")]
-    jobs += [
-        Trained(
-            *(name, design, sam, data, seed, replace(recipe, clicks=clicks)),
-            *(chosen.part, chosen.models),
-        )
+    models = chosen.models or chosen.out.with_name(f"{chosen.out.name}.models")
+    zero = [Zero(sam, data, how, chosen.part) for how in (*PROMPTS, "boxes")]
+    trained = [
+        Trained(name, design, sam, data, seed, replace(recipe, clicks=clicks), prompt, *where)
+        for where in [(chosen.part, models)]
         for seed in chosen.seeds
         for clicks in chosen.clicks
         for name, design in designs.items()
+        for prompt in PROMPTS
     ]
+    if chosen.kept:
+        trained = [job for job in trained if job.file.is_file()]
+    jobs: list[Zero | Trained] = [*zero, *trained]
     rows = Rows(chosen.out, COLUMNS, KEY)
     run_jobs(jobs, rows, minutes=chosen.minutes)
     shown = ["model", "trained_clicks", "prompt", "seed", *MEASURED]

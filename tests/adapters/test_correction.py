@@ -23,7 +23,7 @@ def test_without_a_click_it_is_the_prediction(model, image):
 
 
 def test_a_click_is_given_in_the_models_pixels_with_the_former_answer(model, image):
-    correction = Correction(model, image)
+    correction = Correction(model, image, hold=False)
     first = correction._answers[0]
     # 48 x 32 becomes 64 x 43: pixel 9.5 of the image's edges is 12.67 of the model's
     answer = correction.click(9, 20, on=False)
@@ -35,8 +35,43 @@ def test_a_click_is_given_in_the_models_pixels_with_the_former_answer(model, ima
         expected = model.enlarged(model.decode(embedding, [prompt]))[0]
     torch.testing.assert_close(answer, tl.data.transforms.unfit(expected, (48, 32)))
     assert torch.equal(correction.mask, answer[0] > 0)
-    alone = Correction(model, image, former=False)
+    alone = Correction(model, image, former=False, hold=False)
     assert not torch.allclose(alone.click(9, 20, on=False), answer)
+
+
+def test_a_click_is_an_order(model, image):
+    hint, order = Correction(model, image, hold=False), Correction(model, image)
+    for x, y in ((3, 4), (20, 30), (31, 47), (0, 0)):
+        for on in (True, False):  # the later one counts where both were clicked
+            hint.click(x, y, on)
+            order.click(x, y, on)
+            assert bool(order.mask[y, x]) == on
+    assert not torch.equal(hint.logits, order.logits)
+
+
+def test_far_from_a_click_nothing_changes(model):
+    correction = Correction(model, torch.rand(3, 64, 64))
+    before = correction.logits
+    change = (correction.click(2, 2) - before).abs()[0]
+    assert change[60:, 60:].max() < 1e-4
+    assert change[:5, :5].max() > 0.1
+
+
+def test_it_may_begin_with_another_answer(model, image):
+    first = torch.full((1, 48, 32), -3.0)
+    first[:, :24] = 3
+    correction = Correction(model, image, first=first)
+    assert torch.equal(correction.logits, first)
+    low = correction._answers[0][0, 0]
+    assert low[0, 0] == 3
+    assert low[14, 9] == -3
+    assert low[0, 15] == -20  # the padding
+    correction.click(5, 40)
+    assert correction.mask[40, 5]
+    correction.undo()
+    assert torch.equal(correction.logits, first)
+    with pytest.raises(ValueError, match="expected finite logits of"):
+        Correction(model, image, first=first[:, :9])
 
 
 def test_undo_goes_back_step_by_step(model, image):

@@ -23,15 +23,19 @@ def test_rows_of_sam_and_of_both_ways_of_training(rows, tmp_path):
     names = [(row["model"], row["trained_clicks"], row["prompt"]) for row in found]
     assert names == [
         ("sam_mini", "0", "clicks"),
+        ("sam_mini", "0", "held clicks"),
         ("sam_mini", "0", "boxes"),
-        ("TransLandSeg", "2", "clicks"),
-        ("TransLandSeg", "0", "clicks"),
+        *[("TransLandSeg", k, how) for k in "20" for how in ("clicks", "held clicks")],
     ]
     assert all(row["images"] == "3" and row["part"] == "test" for row in found)
     assert float(found[0]["landslide_iou_0"]) == 0  # SAM says nothing before the first click
-    assert found[1]["miou_1"]
-    assert not found[1]["miou_2"]
-    assert all(0 <= float(row["noc_80"]) <= 3 for row in (found[0], *found[2:]))
+    assert found[2]["miou_1"]
+    assert not found[2]["miou_2"]
+    assert all(0 <= float(row["noc_80"]) <= 3 for row in (*found[:2], *found[3:]))
+    for hint, order in (found[3:5], found[5:]):
+        assert hint["miou_0"] == order["miou_0"]
+        assert hint["seconds"]
+        assert not order["seconds"]  # the same model
     assert len(list((tmp_path / "kept").iterdir())) == 2
     clicks.main()
     assert rows.read() == found

@@ -124,6 +124,9 @@ def test_sams_first_answer_is_the_mask_it_believes_in():
     answer = prompting.segment(sam, image, [(10, 12)])
     assert torch.equal(session.click(10, 12)[0] > 0, answer.masks[int(answer.scores.argmax())])
     former = session.logits
+    held = PromptedSam(sam, image, hold=True)
+    held.click(10, 12)
+    assert held.click(3, 3, on=False)[0, 3, 3] < 0
     assert session.click(3, 3, on=False).shape == (1, 32, 32)
     assert not torch.equal(session.logits, former)
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from tlseg_lite.sam.corrections import corrective_clicks
+from tlseg_lite.sam.corrections import HELD_LOGIT, corrective_clicks, hold_clicks
 
 SIDE = 32
 
@@ -68,3 +68,20 @@ def test_a_seeded_click_falls_anywhere_in_the_region_and_repeats():
     assert (found[:, 0] >= 19).all()
     assert (found[:, 0] < 30).all()
     assert found.std(0).min() > 1
+
+
+def test_held_clicks_obey_and_change_what_is_near():
+    former, answer = torch.full((16, 16), -1.0), torch.full((16, 16), 2.0)
+    points, kinds = torch.tensor([[60.0, 60.0], [9.5, 5.5]]), torch.tensor([0, 1])
+    held = hold_clicks(answer, former, points, kinds, 64)
+    assert held[15, 15] == -HELD_LOGIT  # an earlier click still counts
+    assert held[1, 2] == HELD_LOGIT  # pixels 9.5, 5.5 are in the cell of column 2, row 1
+    assert held[1, 3] > 1.5  # beside it the new answer
+    assert held[12, 14] < -0.99  # far away the old one
+    bell = torch.exp(torch.tensor(-(2.0**2) / (2 * (0.15 * 16) ** 2)))
+    torch.testing.assert_close(held[1, 4], -1 + bell * 3)
+    alone = hold_clicks(answer, None, points, kinds, 64)
+    assert (alone == 2).sum() == 16 * 16 - 2
+    certain = hold_clicks(answer * 10, None, points, kinds, 64)
+    assert certain[1, 2] == 20  # surer already
+    assert torch.equal(answer, torch.full((16, 16), 2.0))

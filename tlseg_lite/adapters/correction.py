@@ -15,6 +15,7 @@ from torch import Tensor
 from tlseg_lite.core.checks import check_image
 from tlseg_lite.core.precision import float32_products
 from tlseg_lite.data.transforms import fit_image, fitted_size, unfit
+from tlseg_lite.sam.corrections import hold_clicks
 from tlseg_lite.sam.prompts import LARGEST_LOGIT, Prompts, no_prompts
 
 
@@ -35,6 +36,8 @@ class Correction:
         model: a `TransLandSeg` with ``prompts=True``.
         image: float (3, H, W) in [0, 1], of any size.
         former: give the decoder its former answer with the clicks, as it was trained.
+        hold: a click is an order (`tlseg_lite.sam.corrections.hold_clicks`): its place obeys, and
+            far from it nothing changes. False: the decoder's answers as they are.
         first: logits (1, H, W) to begin with, such as those of a map; None: the model's answer
             without a click.
 
@@ -52,6 +55,7 @@ class Correction:
         image: Tensor,
         *,
         former: bool = True,
+        hold: bool = True,
         first: Tensor | None = None,
     ):
         if not getattr(model, "prompts", False):
@@ -60,7 +64,7 @@ class Correction:
                 "design, prompts=True), and train it with Recipe(clicks=2)"
             )
         check_image(image, "the image")
-        self.model, self.former = model, former
+        self.model, self.former, self.hold = model, former, hold
         self.size: tuple[int, int] = (int(image.shape[-2]), int(image.shape[-1]))
         self.clicks: list[Click] = []
         device = model.pixel_mean.device
@@ -105,7 +109,12 @@ class Correction:
             )
         self.clicks.append(Click(float(x), float(y), bool(on)))
         prompts = self._prompts()
-        self._answers.append(self._without_gradient(self.model.decode, self._embedding, prompts))
+        answer = self._without_gradient(self.model.decode, self._embedding, prompts)
+        if self.hold:
+            given = (prompts.points[0].to(answer.device), prompts.kinds[0].to(answer.device))
+            old = self._answers[-1][0, 0]
+            answer = hold_clicks(answer[0, 0], old, *given, self.model.image_size)[None, None]
+        self._answers.append(answer)
         return self.logits
 
     def undo(self) -> Click | None:

@@ -21,7 +21,7 @@ from tlseg_lite.adapters.correction import Correction
 from tlseg_lite.core.progress import bar
 from tlseg_lite.metrics.confusion import ConfusionMatrix, Scores, confusion
 from tlseg_lite.sam import prompting
-from tlseg_lite.sam.corrections import corrective_clicks
+from tlseg_lite.sam.corrections import corrective_clicks, hold_clicks
 from tlseg_lite.sam.prompts import LARGEST_LOGIT
 
 if TYPE_CHECKING:
@@ -55,10 +55,12 @@ class PromptedSam:
     Args:
         sam: from `tlseg_lite.load_sam`.
         image: float (3, H, W) in [0, 1].
+        hold: as in `Correction`, from the second click on around the click only.
     """
 
-    def __init__(self, sam: Sam, image: Tensor):
+    def __init__(self, sam: Sam, image: Tensor, *, hold: bool = False):
         self._predictor = prompting.Embedded(sam, image).predictor
+        self._hold = hold
         self._points: list[tuple[float, float]] = []
         self._kinds: list[int] = []
         self._former: np.ndarray | None = None
@@ -68,7 +70,8 @@ class PromptedSam:
         """The answer after one more click, logits (1, H, W)."""
         self._points.append((x, y))
         self._kinds.append(int(on))
-        masks, expected, low = self._predictor.predict(
+        predictor = self._predictor
+        masks, expected, low = predictor.predict(
             point_coords=np.array(self._points, np.float32),
             point_labels=np.array(self._kinds),
             mask_input=self._former,
@@ -76,8 +79,20 @@ class PromptedSam:
             return_logits=True,
         )
         which = int(expected.argmax())
-        self._former = low[which : which + 1].clip(-LARGEST_LOGIT, LARGEST_LOGIT)
-        self.logits = torch.from_numpy(masks[which : which + 1])
+        masks, low = masks[which : which + 1], low[which : which + 1]
+        if self._hold:
+            places = predictor.transform.apply_coords(
+                np.array(self._points, np.float32), predictor.original_size
+            )
+            former = None if self._former is None else torch.from_numpy(self._former[0])
+            given = (torch.from_numpy(places), torch.tensor(self._kinds))
+            side = predictor.model.image_encoder.img_size
+            held = hold_clicks(torch.from_numpy(low[0]), former, *given, side)[None, None]
+            sizes = predictor.input_size, predictor.original_size
+            low = held[0].numpy()
+            masks = predictor.model.postprocess_masks(held, *sizes)[0].numpy()
+        self._former = low.clip(-LARGEST_LOGIT, LARGEST_LOGIT)
+        self.logits = torch.from_numpy(masks)
         return self.logits
 
 
