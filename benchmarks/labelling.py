@@ -158,8 +158,8 @@ def main() -> None:
     sam = tl.load_sam("sam_mini", image_size=chosen.image_size)
     jobs = [
         Labels(labels, clicks, sam, data, seed, chosen)
-        for seed in chosen.seeds
         for labels, clicks in ARMS
+        for seed in chosen.seeds
     ]
     rows = Rows(chosen.out, COLUMNS, KEY)
     run_jobs(jobs, rows, minutes=chosen.minutes)
