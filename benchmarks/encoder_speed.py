@@ -3,11 +3,13 @@
 Fills book/results/encoder_speed.csv:
 
     python benchmarks/encoder_speed.py                  # on the GPU if there is one, else the CPU
-    python benchmarks/encoder_speed.py --device cpu --threads 2 --note "machine shared"
+    python benchmarks/encoder_speed.py --device cpu --threads 2 --busy     # beside other work
+    python benchmarks/encoder_speed.py --device cpu --instructions avx2    # as an older processor
     python benchmarks/encoder_speed.py --quick --out speed.csv    # does it run? a minute, sam_mini
 
 Reference and ours have the same weights, adapters and precision; the reference calls
-segment_anything's own blocks. On a CPU the two take turns, each in its own process. On a GPU the
+segment_anything's own blocks. On a CPU the two take turns, each in its own process; with --busy
+another process multiplies matrices on one thread all the time. On a GPU the
 forms of attention, compiling, checkpointing and the batch are swept, one process at a time; then
 the fastest that trains in 16, 24, 40 and 80 GB is looked for with the allocator limited to that,
 and the fastest of all trains for 200 steps. Finished rows are kept and not measured again.
@@ -23,8 +25,10 @@ import argparse
 import os
 import shlex
 import statistics
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -45,10 +49,11 @@ LIMITS_GB = (16, 24, 40, 80)
 
 
 KEY = [*Case.__dataclass_fields__, "mode", "batch", "limit_gb", "purpose"]
+KEY += ["threads", "busy", "instructions"]
 VALUES = ["status", "repeats", "seconds", "best_seconds", "cpu_seconds"]
 VALUES += ["images_per_second", "peak_gb"]
 VALUES += ["model_gb", "difference", "model_flop_utilisation", "matmul_tflops"]
-VALUES += ["paper_schedule_minutes", "threads", "load", "seed", "note", "command"]
+VALUES += ["paper_schedule_minutes", "load", "seed", "note", "command"]
 COLUMNS = [*KEY, *VALUES, "commit", "version", "torch", "hardware", "finished"]
 
 Measure = Callable[..., dict[str, Any]]
@@ -153,7 +158,7 @@ def row_of(case: Case, mode: str, batch: int, limit: float, purpose: str, answer
     """The CSV row of one answer."""
     row = dict.fromkeys(COLUMNS, "")
     row |= asdict(case) | {"mode": mode, "batch": batch, "limit_gb": limit, "purpose": purpose}
-    row |= {"status": answer["status"], "threads": options.threads, "seed": 0, "note": options.note}
+    row |= {"status": answer["status"], "seed": 0, "note": options.note, **conditions(options)}
     about = provenance()
     row |= {name: about[name] for name in ("commit", "version", "torch", "finished")}
     # the machine's name, also where the GPU is left alone
@@ -184,6 +189,36 @@ def row_of(case: Case, mode: str, batch: int, limit: float, purpose: str, answer
     return row
 
 
+def conditions(options) -> dict:
+    """Of the machine, part of a row's key."""
+    used = options.instructions if options.device == "cpu" else ""
+    return {"threads": options.threads, "busy": options.busy, "instructions": used}
+
+
+@contextmanager
+def other_work(wanted: bool) -> Iterator[None]:
+    """A process that keeps one thread busy with matrix products meanwhile."""
+    if not wanted:
+        yield
+        return
+    work = "import torch; torch.set_num_threads(1); a = torch.rand(512, 512)\nwhile True: a @ a"
+    child = subprocess.Popen([sys.executable, "-c", work])
+    try:
+        yield
+    finally:
+        child.kill()
+        child.wait()
+
+
+def use_instructions(name: str) -> str:
+    """Hold the libraries to older instructions, here and in processes to come; what is used."""
+    if name == "avx2":
+        os.environ["ATEN_CPU_CAPABILITY"] = "avx2"
+        os.environ["MKL_ENABLE_INSTRUCTIONS"] = os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
+        return "avx2"
+    return torch.backends.cpu.get_cpu_capability().lower()
+
+
 def processor() -> str:
     name = "CPU"
     info = Path("/proc/cpuinfo")
@@ -210,6 +245,7 @@ def run_cpu(variants: list[str], rows: Rows, options) -> None:
             key_of(
                 asdict(which)
                 | {"mode": m, "batch": options.batch, "limit_gb": 0, "purpose": "pair"}
+                | conditions(options)
             )
             for which, m in ends
         }
@@ -232,7 +268,7 @@ def run_cuda(variants: list[str], rows: Rows, options) -> None:
     def measure(case, mode, batch, limit, purpose, steps) -> dict:
         nonlocal tflops
         key = {"mode": mode, "batch": batch, "limit_gb": limit, "purpose": purpose}
-        if (done := known.get(key_of(asdict(case) | key))) is not None:
+        if (done := known.get(key_of(asdict(case) | key | conditions(options)))) is not None:
             return done
         if case not in held:
             for old in list(held):  # one process on the GPU at a time
@@ -293,7 +329,9 @@ def ratios(rows: list[dict]) -> list[str]:
                     for n in ("seconds", "best_seconds", "cpu_seconds", "peak_gb")
                 )
                 lines.append(
-                    f"{ours['variant']} {ours['mode']}: {wall:.2f} x the speed "
+                    f"{ours['variant']} {ours['mode']}, {ours['threads']} threads"
+                    f"{' beside other work' if ours['busy'] == 'True' else ''}, "
+                    f"{ours['instructions']}: {wall:.2f} x the speed "
                     f"({best:.2f} x best against best, {cpu:.2f} x by processor time), "
                     f"{1 / memory:.2f} x the memory"
                 )
@@ -314,9 +352,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--variants", nargs="+", help="default: vit_b; on CUDA vit_b vit_l")
     parser.add_argument("--image-size", type=int, default=1024)
     parser.add_argument("--batch", type=int, default=1, help="on a CPU")
-    parser.add_argument("--repeats", type=int, help="default: 2 on a CPU, 10 on CUDA")
+    parser.add_argument("--repeats", type=int, help="default: 5 on a CPU, 10 on CUDA")
     parser.add_argument("--steps", type=int, default=200, help="of the long run on CUDA")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--busy", action="store_true", help="beside a process with one thread")
+    parser.add_argument(
+        "--instructions", choices=["all", "avx2"], default="all", help="of the processor"
+    )
     parser.add_argument("--quick", action="store_true", help="sam_mini at 256 px, few repeats")
     parser.add_argument("--note", default="")
     parser.add_argument("--out", type=Path, default=OUT)
@@ -328,9 +370,10 @@ def main(arguments: list[str] | None = None) -> None:
     variants = options.variants or (["vit_b", "vit_l"] if device == "cuda" else ["vit_b"])
     if options.quick:
         variants, options.image_size, options.steps = ["sam_mini"], 256, 5
-    options.repeats = options.repeats or (10 if device == "cuda" and not options.quick else 2)
+    options.repeats = options.repeats or (2 if options.quick else 10 if device == "cuda" else 5)
+    options.device, options.instructions = device, use_instructions(options.instructions)
     rows = Rows(options.out, COLUMNS)
-    with rows.alone():
+    with rows.alone(), other_work(options.busy):
         (run_cuda if device == "cuda" else run_cpu)(variants, rows, options)
     print("\n".join(ratios(rows.read())))
 

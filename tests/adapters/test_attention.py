@@ -12,7 +12,7 @@ from segment_anything.modeling.image_encoder import Block, get_rel_pos
 import tlseg_lite as tl
 from tlseg_lite.adapters import attention, encoder
 from tlseg_lite.adapters import tiled_attention as tiled
-from tlseg_lite.adapters.attention import attend, choose_form, form_for, positions_for
+from tlseg_lite.adapters.attention import attend, form_for, positions_for
 from tlseg_lite.adapters.encoder import EncoderOptions, attention_output, encode
 
 
@@ -122,13 +122,10 @@ def outcome_of_input(form: str, made: Block) -> torch.Tensor:
 # ---- which form ------------------------------------------------------------------------------
 
 
-def test_auto_goes_by_size_and_device():
-    assert choose_form("auto", 256, 16, "cuda") == "eager"  # 2**20 scores
-    assert choose_form("auto", 256, 17, "cuda") == "concat"
-    assert choose_form("auto", 256, 17, "cpu") == "tiled"
-    assert choose_form("auto", 64, 10**6, "cpu") == "eager"
-    for name in ("eager", "tiled", "concat", "bias"):
-        assert choose_form(name, 1, 1, "cpu") == choose_form(name, 4096, 12, "cuda") == name
+def test_small_layers_stay_with_segment_anything_s_form():
+    assert attention.is_small(256, 16)  # 2**20 scores
+    assert not attention.is_small(256, 17)
+    assert attention.is_small(64, 10**6)
 
 
 def test_what_auto_means_for_the_variants():
@@ -142,12 +139,40 @@ def test_what_auto_means_for_the_variants():
     ]:
         with torch.device("meta"):
             blocks = tl.sam.build_sam(name, image_size=size).image_encoder.blocks
-        x = torch.empty(1, size // 16, size // 16, 1)
+        x = torch.empty(1, size // 16, size // 16, 1, device="meta")  # nothing to measure
         found = [form_for(b.attn, x, b.window_size) for b in blocks]
         assert sorted(set(found)) == forms, name
         whole = [form for form, b in zip(found, blocks, strict=True) if b.window_size == 0]
         assert len(set(whole)) == 1
         assert whole[0] == ("tiled" if size == 1024 else "eager")
+
+
+@pytest.mark.parametrize(
+    ("capability", "cudnn", "width", "expected"),
+    [
+        ((7, 5), 92000, 192, 64),  # T4: no flash kernel, any width
+        ((8, 0), 92000, 192, 192),  # A100: equal widths
+        ((8, 0), 92000, 96, 96),
+        ((9, 0), 92000, 192, 128),  # H100: cuDNN
+        ((9, 0), 92000, 96, 64),
+        ((9, 0), 92000, 208, 208),  # ViT-H: flash
+        ((9, 0), 91002, 192, 192),  # a cuDNN that PyTorch does not prefer
+    ],
+)
+def test_values_are_as_wide_as_the_card_s_kernel_asks(
+    capability, cudnn, width, expected, monkeypatch
+):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _=None: capability)
+    monkeypatch.setattr(torch.backends.cudnn, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: cudnn)
+    cuda = torch.device("cuda", 0)
+    assert attention.value_width(width, 64, cuda) == expected
+    if expected == 128:
+        torch.use_deterministic_algorithms(True)
+        try:
+            assert attention.value_width(width, 64, cuda) == width
+        finally:
+            torch.use_deterministic_algorithms(False)
 
 
 def test_unknown_forms_and_options_are_refused():
@@ -156,7 +181,7 @@ def test_unknown_forms_and_options_are_refused():
     with pytest.raises(TypeError, match="compile is 'yes'; expected True or False"):
         EncoderOptions(compile="yes")
     with pytest.raises(ValueError, match="runs on CUDA, and the tokens are on 'cpu'"):
-        choose_form("flex", 1, 1, "cpu")
+        form_for(block(0, (6, 6)).attn, tokens((6, 6)), 0, "flex")
     sam = busy_sam(image_size=64)
     with pytest.raises(ValueError, match="runs on CUDA"):
         encode(sam.image_encoder, random_images(1, 64), options=EncoderOptions("flex"))

@@ -44,6 +44,11 @@ def test_a_quick_run_writes_pairs_and_is_not_done_twice(tmp_path):
     before = out.read_bytes()
     assert "measured already" in run(*order)
     assert out.read_bytes() == before
+    printed = run(*order, "--busy", "--instructions", "avx2")  # other conditions, other rows
+    assert "1 threads beside other work, avx2" in printed
+    with out.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["busy"], row["instructions"]) for row in rows[6:]] == [("True", "avx2")] * 6
 
 
 def test_the_recorded_file_is_not_touched_by_a_trial(bench):
@@ -132,7 +137,7 @@ def test_nothing_fits(bench):
 
 def test_the_paper_s_schedule_is_extrapolated_from_the_long_run(bench):
     class Options:
-        threads, note, command = 1, "", ""
+        threads, note, command, device, busy, instructions = 1, "", "", "cuda", False, "avx2"
 
     case = bench.Case("cuda", "vit_l", 1024, "bf16")
     answer = {"status": "done", "walls": [0.5] * 200, "cpus": [0.5] * 200, "peak": 3e9}

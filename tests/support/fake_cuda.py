@@ -84,6 +84,7 @@ def fake_cuda(monkeypatch):
     with FakeTensorMode(allow_non_fake_inputs=True):  # first: it looks whether there is a GPU
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (9, 0))
+        monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 92100)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_, **__: True)
         yield
 

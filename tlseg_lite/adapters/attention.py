@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 import torch.nn.functional as F
 
+from tlseg_lite.adapters.fastest import can_measure, fastest, shape_of
 from tlseg_lite.adapters.tiled_attention import tiled_attention
 
 if TYPE_CHECKING:
@@ -22,8 +23,7 @@ FORMS = ("auto", "eager", "tiled", "concat", "bias", "flex")
 """``"eager"``: `segment_anything`'s own, all scores in memory. ``"tiled"``: a tile of scores at a
 time. ``"concat"``: the positions as further entries of queries and keys, then a fused kernel.
 ``"bias"``: the positions as a mask of N x N for the fused kernel. ``"flex"``: FlexAttention, on
-CUDA. ``"auto"``: see `choose_form`; nothing chooses ``"bias"`` and ``"flex"``, which are kept for
-the GPU and not yet measured."""
+CUDA. ``"auto"``: see `form_for`."""
 
 SMALL = 2**20
 """Scores of an image and a block, up to which ``"auto"`` keeps `segment_anything`'s own form."""
@@ -32,46 +32,69 @@ SMALL_WINDOW = 64
 """Tokens of a window, up to which it does so too, however many windows there are."""
 
 
-def choose_form(form: str, tokens: int, count: int, device: torch.device | str) -> str:
-    """The form that ``"auto"`` stands for; any other name is returned as it is.
+CANDIDATES = {"cpu": ("tiled", "eager"), "cuda": ("concat", "bias", "tiled", "eager")}
+"""What ``"auto"`` measures on each kind of device; the first is taken where it cannot measure.
+With ``compile=True`` ``"flex"`` is tried on CUDA, too: it has to be compiled."""
 
-    Small blocks are ``"eager"``: as fast there, and equal to `segment_anything` to the last bit
-    (all of sam_mini at 256 px). Larger ones are ``"tiled"``, the fastest that was measured on CPUs;
-    on CUDA they are ``"concat"``, because it needs nothing but PyTorch's fused kernel: no form has
-    been measured there yet.
+
+def is_small(tokens: int, count: int) -> bool:
+    """Whether ``"auto"`` keeps `segment_anything`'s form: as fast, and equal to the last bit.
+
+    So for all of sam_mini at 256 px.
 
     Args:
-        form: one of `FORMS`.
         tokens: in a window.
         count: windows of an image times heads.
-        device: where the tokens are.
+    """
+    return tokens <= SMALL_WINDOW or count * tokens**2 <= SMALL
+
+
+def form_for(
+    attention: Attention, x: torch.Tensor, window: int, form: str = "auto", compiled: bool = False
+) -> str:
+    """The form that ``"auto"`` stands for; any other name is returned as it is.
+
+    Small layers are ``"eager"``. For the others the candidates are measured on this device, once a
+    shape (`tlseg_lite.adapters.fastest`); tensors without values take the first candidate.
+
+    Args:
+        attention: `segment_anything`'s layer.
+        x: tokens (B, H, W, C).
+        window: side of the windows in tokens; 0: one window, the whole grid.
+        form: one of `FORMS`.
+        compiled: the layer is compiled around the attention, so that it may be, too.
 
     Raises:
         ValueError: an unknown form, or ``"flex"`` without CUDA.
     """
-    if form not in FORMS:
-        raise ValueError(f"attention is {form!r}; expected one of {', '.join(map(repr, FORMS))}")
-    kind = torch.device(device).type
+    check_form(form)
+    kind = x.device.type
     if form == "flex" and kind != "cuda":
         raise ValueError(
-            f'attention="flex" runs on CUDA, and the tokens are on {kind!r}; take "auto", which '
-            'is "tiled" there'
+            f'attention="flex" runs on CUDA, and the tokens are on {kind!r}; take "auto"'
         )
+    if not attention.use_rel_pos:
+        return "eager"
     if form != "auto":
         return form
-    if tokens <= SMALL_WINDOW or count * tokens**2 <= SMALL:
-        return "eager"
-    return "concat" if kind == "cuda" else "tiled"
-
-
-def form_for(attention: Attention, x: torch.Tensor, window: int, form: str = "auto") -> str:
-    """`choose_form` for an attention layer and its tokens (B, H, W, C); `window` 0: global."""
     height, width = x.shape[1:3]
     windows, tokens = 1, height * width
     if window:
         windows, tokens = -(-height // window) * -(-width // window), window**2
-    form = choose_form(form, tokens, windows * attention.num_heads, x.device)
-    return form if attention.use_rel_pos else "eager"
+    if is_small(tokens, windows * attention.num_heads):
+        return "eager"
+    forms = CANDIDATES.get(kind, CANDIDATES["cpu"])
+    if not can_measure(x):
+        return forms[0]
+    if compiled and kind == "cuda":
+        forms += ("flex",)
+    return fastest(shape_of(attention, x, window), x.device, forms)
+
+
+def check_form(form: str) -> None:
+    """Raises ValueError for a name that is not one of `FORMS`."""
+    if form not in FORMS:
+        raise ValueError(f"attention is {form!r}; expected one of {', '.join(map(repr, FORMS))}")
 
 
 class Positions(NamedTuple):
@@ -163,8 +186,7 @@ def concat_attention(q, k, v, by_row, by_column, scale: float) -> torch.Tensor:
     q, k, v are (B, heads, N, d); by_row (B, heads, N, h) and by_column (B, heads, N, w) are what
     the positions add for each row and column of the key. Returns (B, heads, N, d).
 
-    The width is filled up to a multiple of 8, and v to the same width, because the flash kernels
-    take nothing else. Where there is none (GPUs before Ampere), v stays as it is.
+    The width is filled up to a multiple of 8, and v as `value_width` says.
     """
     high, wide = by_row.shape[-1], by_column.shape[-1]
     width, d = q.shape[-1] + high + wide, q.shape[-1]
@@ -173,29 +195,43 @@ def concat_attention(q, k, v, by_row, by_column, scale: float) -> torch.Tensor:
     spare = -width % 8
     place = F.pad(torch.cat((row, column), -1), (0, spare)).expand(*k.shape[:3], -1)
     queries = F.pad(torch.cat((q * scale, by_row, by_column), -1), (0, spare))
-    if _flash(q):
-        v = F.pad(v, (0, width + spare - d))
+    v = F.pad(v, (0, value_width(width + spare, d, q.device) - d))
     out = F.scaled_dot_product_attention(queries, torch.cat((k, place), -1), v, scale=1.0)
     return out[..., :d]
 
 
-def _flash(q: torch.Tensor) -> bool:
-    return q.device.type != "cuda" or torch.cuda.get_device_capability(q.device) >= (8, 0)
+def value_width(width: int, d: int, device: torch.device) -> int:
+    """How wide values of d entries have to be beside queries and keys of `width`.
+
+    FlashAttention takes equal widths only, so that zeros are multiplied. cuDNN on Hopper and
+    Blackwell (from 9.15.1 on PyTorch's first choice there) takes up to 128 as they are, and 128
+    beside 192, forwards and backwards. GPUs before Ampere have neither; the memory-efficient kernel
+    that is left takes any width.
+    """
+    if device.type != "cuda":
+        return width
+    major, minor = torch.cuda.get_device_capability(device)
+    if major < 8:
+        return d
+    cudnn = torch.backends.cudnn.is_available() and torch.backends.cudnn.version() > 91500
+    if major in (9, 10) and not minor and cudnn:
+        if torch.are_deterministic_algorithms_enabled():  # cuDNN's backward pass is not
+            return width
+        if width <= 128:
+            return d
+        if width == 192:
+            return 128
+    return width
 
 
 def bias_attention(q, k, v, by_row, by_column, scale: float) -> torch.Tensor:
-    """The positions as a mask of N x N for each head; arguments as `concat_attention`.
-
-    Kept for the GPU, not yet measured: no device chooses it.
-    """
+    """The positions as a mask of N x N for each head; arguments as `concat_attention`."""
     mask = (by_row[..., :, None] + by_column[..., None, :]).flatten(-2)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
 
 
 def flex_attention(q, k, v, by_row, by_column, scale: float) -> torch.Tensor:
     """The positions added inside a compiled FlexAttention kernel; arguments as `concat_attention`.
-
-    Kept for the GPU, not yet measured: no device chooses it.
 
     Raises:
         ImportError: PyTorch is older than 2.6, the first with gradients for the positions.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from tlseg_lite.adapters.attention import FORMS, attend, form_for, positions_for
+from tlseg_lite.adapters.attention import attend, check_form, form_for, positions_for
 
 if TYPE_CHECKING:
     from segment_anything.modeling.image_encoder import Block, ImageEncoderViT
@@ -40,8 +40,8 @@ class EncoderOptions:
     """How the encoder is computed. The result is the same; saved models do not depend on it.
 
     Attributes:
-        attention: one of `tlseg_lite.adapters.attention.FORMS`; ``"auto"`` picks for the device
-            and size.
+        attention: one of `tlseg_lite.adapters.attention.FORMS`; ``"auto"`` takes the fastest
+            on this device, measured once a shape.
         compile: fuse what surrounds the attention with ``torch.compile``, once for windowed and
             once for global blocks; pays on a GPU, after a minute or two of compiling.
         checkpoint: keep only each block's input for the gradient and run the block again in the
@@ -57,10 +57,7 @@ class EncoderOptions:
     checkpoint: bool = False
 
     def __post_init__(self):
-        if self.attention not in FORMS:
-            raise ValueError(
-                f"attention is {self.attention!r}; expected one of {', '.join(map(repr, FORMS))}"
-            )
+        check_form(self.attention)
         for name in ("compile", "checkpoint"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} is {getattr(self, name)!r}; expected True or False")
@@ -116,7 +113,7 @@ def _run_block(
     attended = attention_output(block, x, options)
     if adapters is not None:
         attended = adapters.after_attention(index, attended, state)
-    form = form_for(block.attn, x, block.window_size, options.attention)
+    form = _form(block, x, options)
     run = _compiled(_feed_forward) if options.compile and form != "tiled" else _feed_forward
     return run(block, x, attended)
 
@@ -125,10 +122,14 @@ def attention_output(
     block: Block, x: torch.Tensor, options: EncoderOptions = DEFAULT
 ) -> torch.Tensor:
     """Normalised, windowed (or global) self-attention of one block: (B, H, W, C) -> the same."""
-    form = form_for(block.attn, x, block.window_size, options.attention)
+    form = _form(block, x, options)
     positions = None if form == "eager" else positions_for(block.attn, x, block.window_size)
     run = _compiled(_attend) if options.compile and form != "tiled" else _attend
     return run(block, x, form, positions)
+
+
+def _form(block: Block, x: torch.Tensor, options: EncoderOptions) -> str:
+    return form_for(block.attn, x, block.window_size, options.attention, options.compile)
 
 
 def _attend(block, x, form, positions) -> torch.Tensor:
