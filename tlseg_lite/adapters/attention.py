@@ -88,7 +88,7 @@ def form_for(
         return forms[0]
     if compiled and kind == "cuda":
         forms += ("flex",)
-    return fastest(shape_of(attention, x, window), x.device, forms)
+    return fastest(shape_of(attention, x, window), x.device, forms, attend)
 
 
 def check_form(form: str) -> None:
@@ -149,10 +149,12 @@ def attend(
         x: normalised tokens.
         window: side of the windows in tokens; 0: one window, the whole grid.
         form: one of `FORMS` but ``"auto"``, see `form_for`.
-        positions: from `positions_for`; not needed by ``"eager"``.
+        positions: from `positions_for`; None: made here, where the form needs them.
     """
     from segment_anything.modeling.image_encoder import window_partition, window_unpartition
 
+    if positions is None and form != "eager":
+        positions = positions_for(attention, x, window)
     grid = tuple(x.shape[1:3])
     heads = attention.num_heads
     if form == "tiled":

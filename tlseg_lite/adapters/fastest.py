@@ -34,6 +34,8 @@ while it is measured shall not decide."""
 _HEADS_ON_CPU = 1  # of a block are measured there: all forms take as much longer for more
 _REPEATS = 3
 
+Attend = Callable[..., torch.Tensor]
+
 _known: dict[str, str] = {}  # of this process
 
 
@@ -66,13 +68,16 @@ def can_measure(x: torch.Tensor) -> bool:
     return x.device.type == "cpu"
 
 
-def fastest(shape: Shape, device: torch.device | str, forms: tuple[str, ...]) -> str:
+def fastest(
+    shape: Shape, device: torch.device | str, forms: tuple[str, ...], attend: Attend
+) -> str:
     """The fastest of `forms` that gives the first one's answer.
 
     Args:
         shape: of the layer, from `shape_of`.
         device: "cpu" or "cuda".
         forms: names of `tlseg_lite.adapters.attention.FORMS`; the first is trusted.
+        attend: the attention in one form, ``attend(layer, x, window, form)``.
 
     Returns:
         one of `forms`; the same on every later call on this device, here or in another process.
@@ -81,7 +86,7 @@ def fastest(shape: Shape, device: torch.device | str, forms: tuple[str, ...]) ->
     key = _key(shape, device, forms)
     if key not in _known:
         path = cache_dir() / "attention.json"
-        _known[key] = _read(path).get(key) or _measured(shape, device, forms)
+        _known[key] = _read(path).get(key) or _measured(shape, device, forms, attend)
         _keep(path, key)
     return _known[key]
 
@@ -103,9 +108,9 @@ class _Time(NamedTuple):
     cpu: float  # of all threads of this process
 
 
-def _measured(shape: Shape, device: torch.device, forms: tuple[str, ...]) -> str:
+def _measured(shape: Shape, device: torch.device, forms: tuple[str, ...], attend: Attend) -> str:
     """The form with the shortest of some interleaved runs; those that fail are left out."""
-    runs = {form: _runner(shape, device, form) for form in forms}
+    runs = {form: _runner(shape, device, form, attend) for form in forms}
     times: dict[str, list[_Time]] = {form: [] for form in forms}
     answer = None
     for turn in range(_REPEATS + 1):  # the first warms up
@@ -136,11 +141,11 @@ def _measured(shape: Shape, device: torch.device, forms: tuple[str, ...]) -> str
     return winner
 
 
-def _runner(shape: Shape, device: torch.device, form: str) -> Callable[[], torch.Tensor]:
+def _runner(
+    shape: Shape, device: torch.device, form: str, attend: Attend
+) -> Callable[[], torch.Tensor]:
     """One pass of a layer with random weights, and its gradient where that is asked for."""
     from segment_anything.modeling.image_encoder import Attention
-
-    from tlseg_lite.adapters.attention import attend, positions_for
 
     heads = _HEADS_ON_CPU if device.type == "cpu" else shape.heads
     side = (shape.window, shape.window) if shape.window else shape.grid
@@ -158,8 +163,7 @@ def _runner(shape: Shape, device: torch.device, form: str) -> Callable[[], torch
             torch.set_grad_enabled(shape.gradient),
             torch.autocast(device.type, enabled=False),
         ):
-            positions = None if form == "eager" else positions_for(layer, x, shape.window)
-            out = attend(layer, x, shape.window, form, positions)
+            out = attend(layer, x, shape.window, form)
             if shape.gradient:
                 (slope,) = torch.autograd.grad(out.float().square().sum(), x)
                 return slope.detach()
