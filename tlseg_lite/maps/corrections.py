@@ -28,6 +28,7 @@ from tlseg_lite.maps.output import (
     write_plain,
 )
 from tlseg_lite.maps.polygons import LAYER, write_polygons
+from tlseg_lite.maps.zonal import pixel_boxes
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -179,12 +180,9 @@ def _burnt(folder: Path, raster: Raster, polygons: Any, area: Any) -> tuple[int,
         ground = shapes + list(own.iloc[np.unique(own.sindex.query(shapes, "intersects")[1])])
     else:
         ground = list(read_polygons(area, crs, "the polygons of the area")[0].geometry)
-    boxes = np.array([shape.bounds for shape in ground])
-    x0, y0, x1, y1 = (*boxes[:, :2].min(0), *boxes[:, 2:].max(0))
-    spots = np.array([~raster.transform * spot for x in (x0, x1) for spot in ((x, y0), (x, y1))])
-    limits = raster.width, raster.height
-    left, top = np.clip(np.floor(spots.min(0)), 0, limits).astype(int)
-    right, bottom = np.clip(np.ceil(spots.max(0)), 0, limits).astype(int)
+    bounds = np.array([shape.bounds for shape in ground])
+    boxes = pixel_boxes(raster.transform, bounds, (raster.height, raster.width))
+    (top, left), (bottom, right) = boxes[:, :2].min(0), boxes[:, 2:].max(0)
     if left >= right or top >= bottom:
         raise DataError(
             "the corrected polygons lie outside of the map: another place, or the wrong coordinate "

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlseg_lite.core.errors import DataError
 from tlseg_lite.core.files import write_atomically
-from tlseg_lite.data.rasters import Raster, corners, equal_area, opened, same_planet
+from tlseg_lite.data.rasters import Raster, corners, equal_area, opened
 from tlseg_lite.maps.output import CORRECTED, LEVELS, NODATA, mapped_rows, write_plain
+from tlseg_lite.maps.zonal import heights, probabilities
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
-LAYER, CHUNK = "landslides", 2048  # pixel rows that are looked at together inside one polygon
+LAYER = "landslides"
 
 
 def write_polygons(
@@ -56,12 +56,11 @@ def write_polygons(
     """
     frame = outlines(folder / "mask.tif", raster)
     frame["origin"] = _origins(folder, frame, raster)
-    frame[["mean_probability", "max_probability"]] = list(
-        _probabilities(folder / "probability.tif", frame.geometry)
-    ) or np.empty((0, 2))
+    names = ["mean_probability", "max_probability"]
+    frame[names] = probabilities(folder / "probability.tif", frame.geometry)
     if dem is not None:
         names = ["slope_mean_deg", "elevation_min_m", "elevation_max_m"]
-        frame[names] = list(_heights(dem, frame)) or np.empty((0, 3))
+        frame[names] = heights(dem, frame.geometry)
     side = 0.5 * (raster.resolution or 1.0) if simplify is None else simplify
     frame = measured(frame, raster, side)
     smallest = np.where(frame.origin == "corrected", 1e-9, max(min_area, 1e-9))
@@ -152,65 +151,6 @@ def local_metric(crs: Any, raster: Raster):
     """An equal-area system in metres around the middle of a scene."""
     ((x, y),) = corners(raster.transform, [(raster.height / 2, raster.width / 2)])
     return equal_area(crs, x, y)
-
-
-def _probabilities(path: Path, geometries) -> Iterator[tuple[float, float]]:
-    """Mean and largest probability of the pixels of each polygon."""
-    with opened(path) as file:
-        for geometry in geometries:
-            total = count = largest = 0
-            for levels, inside in _pieces(file, geometry):
-                values = levels[inside & (levels != NODATA)]
-                total, count = total + int(values.sum(dtype=np.int64)), count + values.size
-                largest = max(largest, int(values.max(initial=0)))
-            yield total / max(count, 1) / LEVELS, largest / LEVELS
-
-
-def _pieces(file, geometry) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Values (h, w) of the box around a polygon and which are inside, some rows at a time."""
-    from rasterio.features import geometry_mask, geometry_window
-    from rasterio.windows import Window
-
-    box = geometry_window(file, [geometry])
-    for top in range(int(box.row_off), int(box.row_off + box.height), CHUNK):
-        height = min(CHUNK, int(box.row_off + box.height) - top)
-        window = Window(box.col_off, top, box.width, height)
-        values = file.read(1, window=window)
-        transform = file.window_transform(window)
-        yield values, geometry_mask([geometry], values.shape, transform, invert=True)
-
-
-def _heights(dem: str | Path, frame: gpd.GeoDataFrame) -> Iterator[tuple[float, float, float]]:
-    """Mean slope (degrees), lowest and highest elevation of each polygon; NaN outside the DEM."""
-    from rasterio.errors import WindowError
-
-    grid = Raster(dem, (1,))
-    if grid.crs is None or frame.crs is None:
-        raise DataError(f"{dem} and the scene both need a coordinate system to lay one on another")
-    same_planet(grid.crs.to_wkt(), frame.crs, "the scene and its DEM")
-    nothing = (np.nan, np.nan, np.nan)
-    with opened(dem) as file:
-        for geometry in frame.geometry.to_crs(grid.crs.to_wkt()):
-            try:
-                pieces = list(_pieces(file, geometry))
-            except WindowError:
-                yield nothing
-                continue
-            slopes, heights = [], []
-            for values, inside in pieces:
-                z = values.astype(np.float64)
-                if file.nodata is not None:
-                    z[values == file.nodata] = np.nan
-                if min(z.shape) > 1:
-                    down, across = np.gradient(z, grid.native[1], grid.native[0])
-                    slopes.append(np.degrees(np.arctan(np.hypot(down, across)))[inside])
-                heights.append(z[inside])
-            z = np.concatenate(heights)
-            z = z[np.isfinite(z)]
-            steep = np.concatenate(slopes) if slopes else np.empty(0)
-            steep = steep[np.isfinite(steep)]
-            slope = float(steep.mean()) if steep.size else np.nan
-            yield (slope, float(z.min()), float(z.max())) if z.size else nothing
 
 
 def save(frame: gpd.GeoDataFrame, path: Path, layer: str, style: str = "") -> None:
