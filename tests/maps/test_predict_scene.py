@@ -125,8 +125,9 @@ def test_batches_workers_and_restarts_do_not_change_the_map(scene, tmp_path, mon
     model = tl.TransLandSeg(tl.load_sam("sam_mini", image_size=64), tl.DESIGNS["TransLandSeg"])
     whole = levels(mapped(model, scene, tmp_path / "a").probability)
     assert len(np.unique(whole)) > 20
-    other = levels(mapped(model, scene, tmp_path / "b", batch_size=3).probability)
-    assert np.abs(whole.astype(int) - other).max() <= 1  # rounding
+    for size in (1, 6, 64):
+        other = levels(mapped(model, scene, tmp_path / f"b{size}", batch_size=size).probability)
+        assert (whole == other).all()
 
     kept = output.Folder.keep
 
@@ -152,31 +153,50 @@ def test_batches_workers_and_restarts_do_not_change_the_map(scene, tmp_path, mon
 def test_two_processes_make_the_same_map(scene, tmp_path):
     pytest.importorskip("distributed")
     model = tl.build_baseline("transunet", image_size=64, seed=0)
-    here = levels(mapped(model, scene, tmp_path / "a").probability)
-    there = levels(mapped(model, scene, tmp_path / "b", workers=2).probability)
-    assert np.abs(here.astype(int) - there).max() <= 1
-    assert (here == there).mean() > 0.999
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as many as a worker has
+    try:
+        here = levels(mapped(model, scene, tmp_path / "a").probability)
+    finally:
+        torch.set_num_threads(threads)
+    there = levels(mapped(model, scene, tmp_path / "b", workers=2, batch_size=4).probability)
+    assert (here == there).all()
+
+
+def seams(model, folder, overlap, seed=3):
+    """How much more a map of one texture varies at the borders of windows than anywhere.
+
+    A texture of 16 x 16 pixels is repeated, with noise on it, and windows begin with its period,
+    so without noise and borders all periods would look the same. Returns the root mean square
+    deviation from the mean period on the two pixels beside each border of a window, and that on as
+    many lines of pixels at random places, many times over.
+    """
+    random = np.random.default_rng(seed)
+    tile = np.tile(random.integers(90, 200, (16, 16)), (40, 40))
+    values = np.clip(tile + random.normal(0, 12, tile.shape), 0, 255).astype(np.uint8)
+    scene = write_scene(folder / f"texture-{overlap}-{seed}.tif", np.stack([values] * 3))
+    found = mapped(model, scene, folder / f"map-{overlap}-{seed}", overlap=overlap)
+    inner = levels(found.probability)[64:-64, 64:-64] / 254
+    mean = inner.reshape(32, 16, 32, 16).mean((0, 2))
+    columns = ((inner - np.tile(mean, (32, 32))) ** 2).mean(0)
+    stride = round(64 * (1 - overlap))
+    at = np.array([c + side for c in range(stride, len(columns), stride) for side in (-1, 0)])
+    # the same phases of the texture, elsewhere
+    others = np.arange(0, len(columns), 16)
+    elsewhere = [
+        columns[(at + random.choice(others, len(at))) % len(columns)].mean() for _ in range(500)
+    ]
+    return np.sqrt(columns[at].mean()), np.sqrt(elsewhere)
 
 
 def test_overlap_takes_the_seams_away(tmp_path):
-    """A repeated texture: what differs from window to window is the model's own border."""
-    tile = np.random.default_rng(3).integers(90, 250, (16, 16))
-    values = np.tile(tile, (20, 20)).astype(np.uint8)
-    scene = write_scene(tmp_path / "texture.tif", np.stack([values] * 3))
-
-    def worst(overlap):
-        found = mapped(Near(), scene, tmp_path / f"map-{overlap}", overlap=overlap)
-        inner = levels(found.probability)[40:-40, 40:-40] / 254
-        truth = inner[:16, :16]
-        middle = levels(found.probability) / 254
-        phase = np.tile(middle[144:160, 144:160], (20, 20))[40:-40, 40:-40]
-        assert truth.shape == (16, 16)
-        return np.abs(inner - phase).max()
-
-    seams, blended = worst(0), worst(0.5)
-    assert seams > 0.3
-    assert blended < 0.12  # weights at the border are small, not zero
-    assert blended < seams / 3
+    """Without overlap borders stand out of the noise by far; blended they are within it."""
+    cut, elsewhere = seams(Near(), tmp_path, 0)
+    assert cut > elsewhere.max()
+    for seed in (3, 4, 5):
+        blended, elsewhere = seams(Near(), tmp_path, 0.5, seed)
+        assert blended < np.quantile(elsewhere, 0.99)
+        assert cut > 20 * blended
 
 
 def test_eight_views_and_their_spread(scene, tmp_path):

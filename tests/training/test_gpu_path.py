@@ -88,7 +88,7 @@ def test_scores_are_counted_on_the_device_without_waiting(monkeypatch):
         ]
         batch = samples, torch.ones(8, 2, 3, 256, 256)
         with fake_cuda.Waits() as waits:
-            pairs = list(islice(evaluation._answers(model, [batch]), 2))
+            pairs = list(islice(evaluation.answered(model, [batch]), 2))
             counts = sum(evaluation._counted(*pair) for pair in pairs)
     assert all(value.device == fake_cuda.CUDA for value in counts)
     assert not waits.found

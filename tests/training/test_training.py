@@ -254,7 +254,7 @@ def test_counting_asks_the_device_once(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "tolist", lambda t: asked.append("tolist") or tolist(t))
     monkeypatch.setattr(torch.Tensor, "item", lambda t: asked.append("item") or item(t))
     monkeypatch.setattr(torch.Tensor, "__bool__", lambda t: asked.append("bool") or truth(t))
-    counts = sum(evaluation._counted(*pair) for pair in evaluation._answers(model, batches))
+    counts = sum(evaluation._counted(*pair) for pair in evaluation.answered(model, batches))
     assert asked == ["tolist"]
     assert sum(counts.counts()) == sum(item["mask"].numel() for item in data)
 

@@ -45,7 +45,10 @@ class Scaling:
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """Values (C, H, W) as stored -> float32 (C, H, W) in [0, 1]."""
         low, high = (np.array(v, np.float32)[:, None, None] for v in (self.low, self.high))
-        return np.clip((values.astype(np.float32) - low) / (high - low), 0, 1)
+        scaled = values.astype(np.float32)
+        scaled -= low
+        scaled /= high - low
+        return np.clip(scaled, 0, 1, out=scaled)
 
     def as_dict(self) -> dict[str, Any]:
         """In plain values, for a saved model."""

@@ -11,9 +11,15 @@ import torch
 
 from tlseg_lite.data.rasters import Raster
 from tlseg_lite.data.scaling import Scaling
-from tlseg_lite.data.transforms import PAD_COLOUR
+from tlseg_lite.data.transforms import PAD_COLOUR, fit_image
 from tlseg_lite.maps.windows import Windows
-from tlseg_lite.training.evaluation import VIEWS, answers, turned, turned_back
+from tlseg_lite.training.evaluation import VIEWS, answered, turned, turned_back
+
+GROUP = 4
+"""Windows that go through a model at once on a CPU, whatever the size of a batch.
+
+Which windows these are follows from the grid, so that no sum is rounded differently. More at once
+take as long."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +68,10 @@ class Answer(NamedTuple):
 
 
 def tasks(windows: Windows, row: int, batch_size: int) -> list[Task]:
-    """The tasks of window row `row`, from left to right."""
-    columns = windows.columns
+    """The tasks of window row `row`, from left to right: whole groups, `batch_size` at least."""
+    columns, size = windows.columns, -(-batch_size // GROUP) * GROUP
     return [
-        Task(windows.rows[row], tuple(columns[i : i + batch_size]))
-        for i in range(0, len(columns), batch_size)
+        Task(windows.rows[row], tuple(columns[i : i + size])) for i in range(0, len(columns), size)
     ]
 
 
@@ -78,20 +83,19 @@ def predict_windows(models: Sequence[torch.nn.Module], job: Job, task: Task) -> 
         FloatingPointError: the logits are not finite.
     """
     windows, valids = _read(job, task)
-    seen = [index for index, valid in enumerate(valids) if valid.any()]
-    samples = [
-        {
-            "image": torch.from_numpy(windows[index]),
-            "id": f"the window at column {task.columns[index]}, row {task.row}",
-        }
-        for index in seen
-    ]
-    found: dict[int, np.ndarray] = {}
-    if samples:
-        found = dict(zip(seen, _combined(models, job, samples), strict=True))
-    return [
-        Answer(column, found.get(index), valids[index]) for index, column in enumerate(task.columns)
-    ]
+    answers: list[Answer] = []
+    on_cpu = all(next(model.parameters()).device.type == "cpu" for model in models)
+    step = GROUP if on_cpu else len(windows)
+    for first in range(0, len(windows), step):
+        group = range(first, min(first + step, len(windows)))
+        seen = [index for index in group if valids[index].any()]
+        values: dict[int, np.ndarray] = {}
+        if seen:
+            images = torch.from_numpy(np.stack([windows[index] for index in seen]))
+            names = [f"the window at column {task.columns[i]}, row {task.row}" for i in seen]
+            values = dict(zip(seen, _combined(models, job, images, names), strict=True))
+        answers += [Answer(task.columns[i], values.get(i), valids[i]) for i in group]
+    return answers
 
 
 def _read(job: Job, task: Task) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -123,13 +127,13 @@ def _padded(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def _combined(
-    models: Sequence[torch.nn.Module], job: Job, samples: list[dict]
+    models: Sequence[torch.nn.Module], job: Job, images: torch.Tensor, names: list[str]
 ) -> Iterator[np.ndarray]:
-    """(layers, side, side) of each sample: mean logits over models and views, their spread."""
+    """(layers, side, side) of each image: mean logits over models and views, their spread."""
     every = [
-        member for model in models for member in _views(model, samples, VIEWS[: job.views])
+        member for model in models for member in _views(model, images, names, VIEWS[: job.views])
     ]  # members of (B, side, side)
-    mean = sum(every) / len(every)
+    mean = sum(every) / len(every) if len(every) > 1 else every[0]
     if not job.spread:
         yield from mean[:, None]
         return
@@ -139,10 +143,13 @@ def _combined(
 
 
 def _views(
-    model: torch.nn.Module, samples: list[dict], views: list[tuple[int, bool]]
+    model: torch.nn.Module, images: torch.Tensor, names: list[str], views: list[tuple[int, bool]]
 ) -> Iterator[np.ndarray]:
-    """Logits (B, side, side) of each view, turned back."""
+    """Logits (B, side, side) of each view of images (B, 3, side, side), turned back."""
+    samples = [{"id": name, "native_size": tuple(images.shape[-2:])} for name in names]
     for view in views:
-        seen = [sample | {"image": turned(sample["image"], *view)} for sample in samples]
-        logits = [found[0] for _, found in answers(model, seen, batch_size=len(seen))]
+        squares = turned(images, *view)
+        if squares.shape[-1] != model.image_size:
+            squares = torch.stack([fit_image(image, model.image_size) for image in squares])
+        logits = [found[0] for _, found in answered(model, [(samples, squares[None])])]
         yield turned_back(torch.stack(logits).cpu(), *view).numpy()

@@ -23,7 +23,7 @@ SPREAD = 0.5 / LEVELS
 
 MANIFEST, PARTS, CORRECTED = "map.json", "parts", "corrected.tif"
 BLOCK = 512  # side of a GeoTIFF's tile
-LOOK = 1600  # longest side of the quick look, pixels
+LOOK = 1200  # longest side of the quick look, pixels
 
 
 class Folder:
@@ -280,13 +280,13 @@ def write_quick_look(folder: Path, raster: Raster, scaling: Any) -> Path:
     with opened(folder / "probability.tif") as file:
         levels = file.read(1, out_shape=shape, resampling=Resampling.nearest)
     shown = scaling(image)
-    chance = np.where(levels == NODATA, 0, levels / LEVELS)[None] * 0.75
+    chance = np.where(levels == NODATA, 0, levels).astype(np.float32)[None] * (0.75 / LEVELS)
     orange = np.array([0.902, 0.624, 0.0], np.float32)[:, None, None]
     mixed = shown * (1 - chance) + orange * chance
     mixed[:, levels == NODATA] = 1
     pixels = (np.clip(mixed, 0, 1) * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0)
     path = folder / "quicklook.png"
-    write_atomically(path, lambda t: Image.fromarray(pixels).save(t, "PNG"))
+    write_atomically(path, lambda t: Image.fromarray(pixels).save(t, "PNG", compress_level=3))
     return path
 
 

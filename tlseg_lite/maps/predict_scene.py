@@ -103,9 +103,12 @@ def predict_scene(
 
     Windows of the width that the model learned from are read one after another, predicted with
     overlap and blended with smooth weights (`maps.windows`). Memory follows the width of the
-    scene, not its area. The result does not depend on workers, order or interruptions: stopped at
-    any moment, the same call goes on after the last finished row of windows. Another batch size
-    may move a probability by rounding.
+    scene, not its area. Stopped at any moment, the same call goes on after the last finished row of
+    windows.
+
+    The files are the same to the bit whatever the batch size, the order or interruptions on a CPU,
+    and with any number of workers that have as many threads as this process. Another number of
+    threads, or another batch size on a GPU, may round a probability to the next of its 255 levels.
 
     Args:
         model: a trained model, or several: their mean logits count.
@@ -128,7 +131,8 @@ def predict_scene(
         views: 8: the mean over all turned and mirrored views of a window.
         uncertainty: also write uncertainty.tif, the spread over views and models.
         dem: a raster of heights; polygons get slope and elevation.
-        batch_size: windows predicted at once.
+        batch_size: windows read and handed out at once, rounded up to fours. A GPU predicts them
+            together, a CPU four by four.
         restart: replace another map in `out`.
         progress: show a bar with the remaining time.
 

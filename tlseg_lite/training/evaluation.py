@@ -70,7 +70,7 @@ def answers(
         raise ValueError("the dataset is empty: there is nothing to evaluate on")
     loader = _batches(model, dataset, batch_size, views)
     with bar(total=len(dataset), desc="images", show=progress) as shown:
-        for pair in _answers(model, loader):
+        for pair in answered(model, loader):
             yield pair
             shown.update()
 
@@ -81,7 +81,7 @@ def predict(model: torch.nn.Module, image: torch.Tensor, *, views: int = 1) -> t
     `views` and the errors are as in `evaluate`.
     """
     fitted = _Fitted([{"image": image, "id": "the image given"}], model.image_size, views)
-    ((_, logits),) = _answers(model, [_together([fitted[0]])])
+    ((_, logits),) = answered(model, [_together([fitted[0]])])
     return logits
 
 
@@ -98,7 +98,7 @@ def shared_scores(
     )
     loader = _batches(model, mine, batch_size, workers=workers)
     with accelerator.autocast():
-        pairs = _answers(model, loader)
+        pairs = answered(model, loader)
         counted = sum((_counted(*pair) for pair in pairs), start=ConfusionMatrix(0, 0, 0, 0))
     counts = torch.tensor(counted.counts(), dtype=torch.float64, device=accelerator.device)
     return ConfusionMatrix(*accelerator.reduce(counts, "sum").tolist()).scores()
@@ -150,7 +150,7 @@ def turned_back(x: torch.Tensor, turns: int, mirrored: bool) -> torch.Tensor:
 def _batches(
     model: torch.nn.Module, dataset: Dataset, batch_size: int, views: int = 1, workers: int = 0
 ) -> DataLoader:
-    """Samples in order, prepared by `workers`, in the batches that `_answers` takes."""
+    """Samples in order, prepared by `workers`, in the batches that `answered` takes."""
     return DataLoader(
         _Fitted(dataset, model.image_size, views),
         batch_size,
@@ -170,8 +170,13 @@ def _device(model: torch.nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
-def _answers(model, batches) -> Iterator[tuple[dict[str, Any], torch.Tensor]]:
+def answered(model: torch.nn.Module, batches) -> Iterator[tuple[dict[str, Any], torch.Tensor]]:
     """Each sample and its logits (1, h, w) at native size, the mean over its views, in order.
+
+    Args:
+        model: as in `evaluate`.
+        batches: pairs of samples, which have an ``id`` and a ``native_size``, and their squares
+            float32 (views, B, 3, S, S) in [0, 1], of one view or of all.
 
     Raises:
         FloatingPointError: after the last one, if some were not finite.
@@ -220,7 +225,8 @@ def _counted(sample: dict[str, Any], logits: torch.Tensor) -> ConfusionMatrix:
 def _logits(model: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
     """Logits (B, 1, S, S) of images (B, 3, S, S), float32; in halves where memory is short."""
     was_training = model.training
-    model.eval()
+    if any(module.training for module in model.modules()):  # eval() takes as long as a window
+        model.eval()
     try:
         with float32_products(images.device, exact=not torch.is_autocast_enabled()):
             return model(images).float()
@@ -229,7 +235,8 @@ def _logits(model: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
             raise
         reason = str(error).partition("\n")[0]
     finally:
-        model.train(was_training)
+        if was_training:
+            model.train()
     from accelerate.utils import release_memory  # seconds to import, and seldom needed
 
     release_memory()
