@@ -61,6 +61,7 @@ def setup(app):
     app.connect("autodoc-process-docstring", bars_are_bars, priority=100)
     app.connect("html-page-context", drop_dead_scripts, priority=900)
     app.connect("build-finished", fail_on_warnings)
+    app.setup_extension("captions")  # numbers of the tables that cells print
     app.setup_extension("results_page")  # the tables of the results page
     app.setup_extension("lite_site")  # chapter 6 in the reader's browser
     return {"parallel_read_safe": True, "parallel_write_safe": True}
