@@ -9,7 +9,7 @@ from docutils import nodes
 from sphinx.transforms import SphinxTransform
 
 
-class table_figure(nodes.figure):  # noqa: N801, nodes are named so
+class table_figure(nodes.figure):
     """A table with its caption."""
 
 
