@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 # Only defaults: whatever the caller has set stays.
 KERNEL_ENVIRONMENT = {
-    "TLSEG_OFFLINE": "1",  # a book build never touches the network
+    "TLSEG_OFFLINE": "1",  # no chapter touches the network
     "TLSEG_PROGRESS": "0",  # no progress bars of the course in the pages ...
     "TQDM_DISABLE": "1",  # ... and none of libraries
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait let others work, on a busy machine
@@ -55,6 +55,7 @@ def bars_are_bars(app, what, name, obj, options, lines):
 
 
 def setup(app):
+    app.setup_extension("try_it")  # first: it asks whether the caller forbids the network
     for name, value in KERNEL_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     app.connect("config-inited", describe_machine, priority=100)

@@ -99,10 +99,10 @@ class Page:
         self("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
         self("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
 
-    def key(self, name: str) -> None:
+    def key(self, name: str, *, shift: bool = False) -> None:
         text = {"text": "\r"} if name == "Enter" else {}
-        codes = {"Enter": 13, "Tab": 9, "Backspace": 8}
-        more = {"windowsVirtualKeyCode": codes.get(name, 0), **text}
+        codes = {"Enter": 13, "Tab": 9, "Backspace": 8, " ": 32, "ArrowRight": 39, "ArrowDown": 40}
+        more = {"windowsVirtualKeyCode": codes.get(name, 0), "modifiers": 8 * shift, **text}
         self("Input.dispatchKeyEvent", type="keyDown", key=name, **more)
         self("Input.dispatchKeyEvent", type="keyUp", key=name)
 
@@ -111,15 +111,27 @@ class Page:
         node = self("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
         self("DOM.setFileInputFiles", files=[str(file)], nodeId=node)
 
+    def drop(self, place: tuple[float, float], file: Path) -> None:
+        """Drag a file over a place and let it go there."""
+        data = {"items": [], "files": [str(file)], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self("Input.dispatchDragEvent", type=kind, x=place[0], y=place[1], data=data)
+
+    def downloads(self, folder: Path) -> None:
+        """What the page saves goes into a folder."""
+        self("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+
     def picture(self, file: Path) -> None:
         file.write_bytes(base64.b64decode(self("Page.captureScreenshot")["data"]))
 
 
 @contextlib.contextmanager
-def opened(folder: Path, address: str) -> Iterator[Page]:
+def opened(
+    folder: Path, address: str, *, arguments: tuple[str, ...] = ("--disable-gpu",)
+) -> Iterator[Page]:
     """A page in a headless Chromium that reaches this machine only."""
     command = [
-        *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
+        *(CHROMIUM, "--headless", "--no-sandbox", "--no-first-run", *arguments),
         *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
         "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
         *("--remote-debugging-port=0", f"--user-data-dir={folder / 'profile'}"),
@@ -137,10 +149,10 @@ def opened(folder: Path, address: str) -> Iterator[Page]:
         with urlopen(f"http://127.0.0.1:{port.read_text().split()[0]}/json") as answer:
             tab = next(t for t in json.load(answer) if t["type"] == "page")
         page = Page(tab["webSocketDebuggerUrl"])
-        page("Page.navigate", url=address)
-        page.until("document.readyState === 'complete' && location.protocol !== 'about:'")
-        yield page
-        page.socket.close()
+        with contextlib.closing(page.socket):
+            page("Page.navigate", url=address)
+            page.until("document.readyState === 'complete' && location.protocol !== 'about:'")
+            yield page
     finally:
         process.terminate()
         process.wait(30)

@@ -1,6 +1,8 @@
 """The model in a page: the same masks as PyTorch's, by mouse, touch and keyboard, offline."""
 
 import json
+import shutil
+import time
 
 import numpy as np
 import pytest
@@ -180,6 +182,113 @@ def test_own_image_and_outlines(page, sam, tmp_path):
     assert feature["properties"] == {"predicted_iou": 0.5}
     page.js("document.querySelector('.scene').dispatchEvent(new Event('change'))")
     page.until("document.querySelector('.tlseg-live').live.size.w === 256")
+
+
+@needs_chromium
+def test_a_dropped_image_and_what_is_saved_of_it(page, sam, tmp_path):
+    wide = np.zeros((600, 1400, 3), np.uint8) + np.array([40, 90, 40], np.uint8)
+    wide[150:450, 300:800] = [200, 150, 90]
+    Image.fromarray(wide).save(tmp_path / "mine.png")
+    (tmp_path / "notes.png").write_text("no picture")
+    page.drop(place(page, 100, 100), tmp_path / "notes.png")
+    page.until("document.querySelector('.state').textContent.includes('no picture')")
+    page.drop(place(page, 100, 100), tmp_path / "mine.png")
+    page.until("document.querySelector('.tlseg-live').live.size.w === 1024"
+               " && document.querySelector('.state').textContent.startsWith('Ready')")  # fmt: skip
+    page.downloads(tmp_path)
+    page.js("document.querySelector('.png').click()")
+    page.until("document.querySelector('.state').textContent === 'There is no mask to save.'")
+    answered(page, lambda: page.mouse(place(page, 400, 220)))
+    page.js("document.querySelector('.png').click()")
+    page.js("document.querySelector('.json').click()")
+    saved = np.array(Image.open(come(tmp_path / "mask.png")).convert("L"))
+    assert saved.shape == wide.shape[:2]  # of the file, not of the smaller copy worked on
+    assert set(np.unique(saved)) == {0, 255}
+    wanted = segment(sam, wide, [(547, 301)])
+    best = wanted.masks[int(wanted.scores.argmax())].numpy()
+    assert tl.zero_shot.iou(saved > 0, best) > 0.95
+    from rasterio.features import rasterize
+
+    found = json.loads(come(tmp_path / "masks.geojson").read_text())
+    shapes = [(feature["geometry"], 1) for feature in found["features"]]
+    outlined = rasterize(shapes, wide.shape[:2]) > 0
+    assert (outlined != (saved > 0)).mean() < 0.002  # a pixel of the copy is 1.4 of the file
+    page.js("document.querySelector('.scene').dispatchEvent(new Event('change'))")
+    page.until("document.querySelector('.tlseg-live').live.size.w === 256")
+
+
+def come(file, seconds=20):
+    """A file that the browser saves, once it is whole."""
+    end = time.monotonic() + seconds
+    while not file.is_file() or not file.stat().st_size:
+        assert time.monotonic() < end, f"{file.name} was not saved: {list(file.parent.iterdir())}"
+        time.sleep(0.05)
+    return file
+
+
+@needs_chromium
+def test_from_the_button_to_the_file_by_keyboard(folder, sam, scene, tmp_path):
+    with served(folder) as address, opened(tmp_path, address) as page:
+        page.size(1400)
+        page.downloads(tmp_path)
+        tab_to(page, ".load")
+        page.key("Enter")
+        page.until("document.querySelector('.tlseg-live').dataset.ready")
+        assert page.js("document.activeElement.className") == "view"  # no focus is lost
+        found = answered(page, lambda: page.key("Enter"))
+        same(found, segment(sam, scene, [(128, 128)]))
+        tab_to(page, ".masks input:checked")
+        chosen = page.js("document.activeElement.value")
+        page.key("ArrowRight")
+        assert page.js("document.querySelector('.masks input:checked').value") != chosen
+        tab_to(page, ".png")
+        page.key("Enter")
+        saved = np.array(Image.open(come(tmp_path / "mask.png")).convert("L")) > 0
+        which = int(page.js("document.querySelector('.masks input:checked').value"))
+        assert (saved != found[1][which].reshape(256, 256)).mean() == 0
+        seen = tab_to(page, ".scene", back=True)
+        assert {"map", "auto", "clear", "undo", "file"} <= set(seen), seen
+        assert not page.errors, page.errors
+
+
+def tab_to(page, selector, back=False):
+    """Press Tab until an element has the focus; the classes of those on the way."""
+    seen = []
+    for _ in range(40):
+        page.key("Tab", shift=back)
+        seen.append(page.js("document.activeElement.className"))
+        if page.js(f"document.activeElement.matches({json.dumps(selector)})"):
+            return seen
+    raise AssertionError(f"Tab does not lead to {selector}, only to {seen}")
+
+
+NO_DEVICE = """({ features: new Set(), limits: {}, info: {},
+  requestDevice: async () => { throw new Error("no device"); } })"""
+GPUS = {
+    "no WebGPU": "undefined",
+    "no adapter": "{ requestAdapter: async () => null }",
+    "an error": "{ requestAdapter: async () => { throw new Error('no'); } }",
+    "no device": f"{{ requestAdapter: async () => {NO_DEVICE} }}",
+    "it hangs": "{ requestAdapter: async () => ({}) }",
+}
+
+
+@needs_chromium
+@pytest.mark.parametrize("gpu", GPUS)
+def test_without_a_working_webgpu_the_processor_answers(gpu, folder, sam, scene, tmp_path):
+    site = shutil.copytree(folder, tmp_path / "site")
+    worker = site / "live_worker.js"
+    stub = f'Object.defineProperty(navigator, "gpu", {{ value: {GPUS[gpu]} }});\n'
+    worker.write_text(stub + worker.read_text("utf-8"), "utf-8")
+    about = json.loads((site / "page.json").read_text())
+    (site / "page.json").write_text(json.dumps(about | {"patience": 4000}))
+    with served(site) as address, opened(tmp_path, address) as page:
+        page.js("document.querySelector('.load').click()")
+        page.until("document.querySelector('.tlseg-live').dataset.ready")
+        assert page.js("document.querySelector('.tlseg-live').dataset.device") == "wasm"
+        found = answered(page, lambda: page.mouse(place(page, 100, 90)))
+        same(found, segment(sam, scene, [(100, 90)]))
+        assert not page.errors, page.errors
 
 
 @needs_chromium

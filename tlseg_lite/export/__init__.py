@@ -6,5 +6,11 @@ May import `core`, `data`, `sam`, `adapters` and `baselines`; knows nothing of t
 from tlseg_lite.core.lazy import lazy
 
 __getattr__, __dir__, __all__ = lazy(
-    __name__, globals(), {"onnx_files": "Exported onnx", "runtime": "web_runtime"}
+    __name__,
+    globals(),
+    {
+        "onnx_files": "Exported onnx",
+        "runtime": "web_runtime",
+        "shared": "SHARED share_weights",
+    },
 )

@@ -104,7 +104,8 @@ def _archive(fetch: bool) -> Path:
     with locked(path), tempfile.TemporaryDirectory(dir=path.parent) as beside:
         if path.is_file() and _right(path):  # another process may have fetched it
             return path
-        command = [npm, "pack", f"{PACKAGE}@{RELEASE}", "--silent", "--fetch-retries=1"]
+        command = [npm, "pack", f"{PACKAGE}@{RELEASE}", "--silent"]
+        command += ["--fetch-retries=1", "--fetch-timeout=60000"]
         try:
             subprocess.run(command, cwd=beside, check=True, capture_output=True, timeout=_SECONDS)
         except (OSError, subprocess.SubprocessError) as error:

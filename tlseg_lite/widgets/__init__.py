@@ -20,7 +20,7 @@ __getattr__, __dir__, __all__ = lazy(
         "correct_view": "View correct",
         "correcting": "Corrector",
         "layers": "landslide_map map_layers",
-        "live": "live_files live_html live_page",
+        "live": "live_files live_html live_page live_picture",
         "pictures": "picture_slider",
         "threshold": "threshold_slider",
     },

@@ -18,6 +18,7 @@ import numpy as np
 
 from tlseg_lite.export.onnx_files import onnx
 from tlseg_lite.export.runtime import FILES, web_runtime
+from tlseg_lite.export.shared import SHARED, share_weights
 from tlseg_lite.plots import PREDICTED_OUTLINE
 from tlseg_lite.sam.prompting import AUTOMATIC, as_pixels
 from tlseg_lite.widgets.page import border
@@ -31,6 +32,9 @@ SCENES = 4
 SEED = 2028
 GRID = 8
 """Clicks along each side in the automatic mode; SAM's own has 32, too many for a browser."""
+
+STILL = "A synthetic hillside seen from above; one mask of the model is drawn over it in light blue"
+"""What ``still.png`` shows."""
 
 _SCRIPTS = ("live.js", "live_masks.js", "live_worker.js", "live.css")
 _USUAL = {"pred_iou_thresh": 0.88, "stability_score_thresh": 0.95, "stability_score_offset": 1.0}
@@ -66,15 +70,9 @@ def live_files(
         raise ValueError("neither sam nor model is given; a page needs one of them, or both")
     folder = Path(folder)
     sizes = web_runtime(folder, fetch=fetch)
-    abouts = []
-    for what in filter(lambda given: given is not None, (sam, model)):
-        with tempfile.TemporaryDirectory(dir=folder) as beside:
-            written = onnx(what, beside, threshold=threshold)
-            abouts.append(written.about)
-            for name in written.files:
-                data = gzip.compress((Path(beside) / name).read_bytes(), 9, mtime=0)
-                (folder / f"{name}.gz").write_bytes(data)
-                sizes[f"{name}.gz"] = len(data)
+    given = [what for what in (sam, model) if what is not None]
+    abouts, packed = _models(folder, given, threshold)
+    sizes |= packed
     sides = {about["image_size"] for about in abouts}
     if len(sides) > 1:
         raise ValueError(f"sam and model take images of {sorted(sides)} pixels; expected one size")
@@ -82,6 +80,7 @@ def live_files(
     about = {
         "image_size": sides.pop(),
         "models": [name.removesuffix(".onnx") for a in abouts for name in a["files"]],
+        "shared": SHARED if f"{SHARED}.gz" in packed else "",
         "runtime": {build: list(names) for build, names in FILES.items()},
         "threshold": threshold,
         "automatic": _automatic(variant),
@@ -93,7 +92,7 @@ def live_files(
         text = files("tlseg_lite.widgets").joinpath("static", name).read_text("utf-8")
         (folder / name).write_text(text, encoding="utf-8")
         sizes[name] = len(text)
-    _still(folder, examples[0], sam, model, threshold)
+    _still(folder / "still.png", examples[0], sam, model, threshold)
     for build, key in (("wasm", "megabytes"), ("webgpu", "megabytes_webgpu")):
         others = {n for b, names in FILES.items() if b != build for n in names}
         loaded = [size for name, size in sizes.items() if name.removesuffix(".gz") not in others]
@@ -102,28 +101,34 @@ def live_files(
     return about
 
 
-def live_html(base: str, about: dict[str, Any]) -> str:
+def live_html(base: str, about: dict[str, Any], *, beside: str = "") -> str:
     """The control as HTML: a picture, a button that loads the model, and what to do without.
 
     Args:
         base: address of `live_files`' folder as seen from the page, with a slash at its end.
         about: what `live_files` gave.
+        beside: CSS selector of a picture that the page shows already, such as that of
+            `click_to_segment`: the model begins with it, and no picture of its own is shown.
     """
     both = "model" in about["models"] and "decoder" in about["models"]
     what = "the models" if both else "the model"
     most = f"{about['megabytes']:.0f} MB"
     if about["megabytes_webgpu"] != about["megabytes"]:
         most += f", with WebGPU {about['megabytes_webgpu']:.0f} MB"
+    begin = f"document.querySelector({json.dumps(beside)})?.src" if beside else '""'
+    still = (
+        f'<img class="picture before" src="{escape(base)}still.png" alt="{escape(STILL)}">\n'
+        '<p class="before">The picture shows one answer. '
+    )
     return (
         '<div class="tlseg-live" role="group" aria-label="A model in this page">\n'
         f'<link rel="stylesheet" href="{escape(base)}live.css">\n'
-        f'<img class="picture before" src="{escape(base)}still.png" alt="{escape(_ALT)}">\n'
-        f'<p class="before">The picture shows one answer. A button loads {what} into this page; '
+        f"""{'<p class="before">' if beside else still}A button loads {what} into this page; """
         "your own images then stay in your browser.</p>\n"
         f'<p class="before"><button type="button" class="load" hidden>Load {what} '
         f"({most})</button></p>\n"
         '<p class="loading before" aria-live="polite"></p>\n'
-        "<noscript><p>Without JavaScript the picture is all there is.</p></noscript>\n"
+        "<noscript><p>Without JavaScript the picture is all that there is.</p></noscript>\n"
         "<script>(() => {\n"
         'const root = document.currentScript.closest(".tlseg-live");\n'
         'const button = root.querySelector(".load"), say = root.querySelector(".loading");\n'
@@ -134,7 +139,7 @@ def live_html(base: str, about: dict[str, Any]) -> str:
         "  return;\n}\n"
         "button.hidden = false;\n"
         'button.addEventListener("click", () => import(new URL("live.js", base))\n'
-        "  .then(live => live.start(root, base))\n"
+        f"  .then(live => live.start(root, base, {begin}))\n"
         "  .catch(error => { say.textContent = `The page's script did not load: ${error.message}`; "
         "}));\n})();</script>\n</div>\n"
     )
@@ -170,7 +175,20 @@ def live_page(
     return about
 
 
-_ALT = "A synthetic hillside seen from above; one mask of the model is drawn over it in light blue"
+def _models(
+    folder: Path, given: list[Any], threshold: float
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """What the models' ``model.json`` hold, and each packed file's bytes; weights stand once."""
+    with tempfile.TemporaryDirectory(dir=folder) as beside:
+        written = [onnx(what, beside, threshold=threshold) for what in given]
+        share_weights(Path(beside) / name for one in written for name in one.files)
+        sizes = {}
+        for file in sorted(Path(beside).iterdir()):
+            if file.suffix in (".onnx", ".data"):
+                data = gzip.compress(file.read_bytes(), 9, mtime=0)
+                (folder / f"{file.name}.gz").write_bytes(data)
+                sizes[f"{file.name}.gz"] = len(data)
+    return [one.about for one in written], sizes
 
 
 def _automatic(variant: str) -> dict[str, float]:
@@ -201,8 +219,25 @@ def _scenes(folder: Path, examples: list[dict[str, Any]]) -> list[dict[str, str]
     return listed
 
 
-def _still(folder: Path, sample: dict[str, Any], sam: Any, model: Any, threshold: float) -> None:
-    """``still.png``: the first scene with an answer, for readers without JavaScript."""
+def live_picture(
+    file: str | Path,
+    *,
+    sam: nn.Module | None = None,
+    model: nn.Module | None = None,
+    threshold: float = 0.5,
+) -> str:
+    """Write the picture that stands in for the model, as PNG; what it shows, in words.
+
+    Args:
+        file: its folder must be there.
+        sam, model, threshold: as in `live_files`, which writes it as ``still.png``.
+    """
+    _still(Path(file), _examples()[0], sam, model, threshold)
+    return STILL
+
+
+def _still(file: Path, sample: dict[str, Any], sam: Any, model: Any, threshold: float) -> None:
+    """The first scene with an answer."""
     from PIL import Image
 
     pixels = as_pixels(sample["image"]).astype(np.float32)
@@ -210,7 +245,7 @@ def _still(folder: Path, sample: dict[str, Any], sam: Any, model: Any, threshold
     colour = np.array([int(PREDICTED_OUTLINE[i : i + 2], 16) for i in (1, 3, 5)])
     for part, opacity in ((mask, 0.4), (border(mask), 1.0)):
         pixels[part] = (1 - opacity) * pixels[part] + opacity * colour
-    Image.fromarray(np.uint8(pixels.round())).save(folder / "still.png", optimize=True)
+    Image.fromarray(np.uint8(pixels.round())).save(file, optimize=True)
 
 
 def _answer(sample: dict[str, Tensor], sam: Any, model: Any, threshold: float) -> np.ndarray:

@@ -3,6 +3,7 @@ import { distinct, edge, geojson, native, over, share, stability } from "./live_
 
 const COLOURS = ["#56B4E9", "#CC79A7", "#009E73", "#F0E442", "#D55E00", "#0072B2"];
 const LARGEST = 1024;  // pixels along the longer side that are worked on
+const PATIENCE = 45000;  // ms that WebGPU may take to begin
 const PAD = [123.675 / 255, 116.28 / 255, 103.53 / 255];
 const percent = value => `${(100 * value).toFixed(1)} %`;
 const make = (tag, set = {}, ...children) => {
@@ -401,25 +402,43 @@ class Live {
   }
 }
 
+// a worker that is ready; where WebGPU fails, or is not ready in time, another one without it
+const loaded = async (base, about, step, gpu = true) => {
+  const models = new Models(new URL("live_worker.js", base));
+  let build;
+  try {
+    ({ build } = await models.ask("load", { base: String(base), about, gpu }, step));
+    const first = [models.ask("begin")];
+    if (build === "webgpu") first.push(new Promise((_, fail) =>
+      setTimeout(fail, about.patience ?? PATIENCE, new Error("WebGPU is not ready"))));
+    await Promise.race(first);
+    return { models, build };
+  } catch (error) {
+    models.worker.terminate();
+    if (build !== "webgpu") throw error;
+    return loaded(base, about, step, false);
+  }
+};
+
 // `picture`: an address to begin with instead of the first example
 export const start = async (root, base, picture = "") => {
   const button = root.querySelector(".load"), state = root.querySelector(".loading");
+  const focused = document.activeElement === button;
   button.disabled = true;
   try {
     const begin = performance.now();
     const about = await (await fetch(new URL("page.json", base))).json();
-    const models = new Models(new URL("live_worker.js", base));
-    const ready = await models.ask("load", { base: String(base), about }, bytes => {
+    const { models, build } = await loaded(base, about, bytes => {
       state.textContent = `${(bytes / 1e6).toFixed(1)} MB have come.`;
     });
-    root.dataset.loadMs = performance.now() - begin;
-    root.dataset.device = ready.device;
+    Object.assign(root.dataset, { loadMs: performance.now() - begin, device: build });
     root.querySelectorAll(".before").forEach(e => { e.hidden = true; });
     root.live = new Live(root, base, about, models);
     if (picture) {
       root.live.$(".scene").prepend(make("option", { value: picture, textContent: "this image" }));
       root.live.$(".scene").selectedIndex = 0;
     }
+    if (focused) root.live.canvas.focus();  // the button that had it is gone
     await root.live.open(picture || new URL(about.scenes[0].file, base).href);
   } catch (error) {
     button.disabled = false;

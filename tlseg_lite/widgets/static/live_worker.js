@@ -1,5 +1,5 @@
 // The models, beside the page's own thread: messages {id, kind, ...} in, {id, ...} out.
-let ort, sessions = {}, embedding, side, device = "wasm";
+let ort, build, models, beside, sessions, embedding, side;
 
 // a file, unpacked where it is packed (some servers unpack .gz by themselves)
 const read = async (name, came) => {
@@ -25,20 +25,22 @@ const hasGpu = async () => {
   }
 };
 
-const create = async (models, providers) => {
-  const made = {};
+// sessions of all models; `beside` holds the weights that they share
+const create = async (models, beside, executionProviders) => {
+  const made = {}, externalData = beside.map(({ path, data }) =>
+    ({ path, data: new Uint8Array(data) }));
   for (const [name, bytes] of Object.entries(models)) {
     made[name] = await ort.InferenceSession.create(new Uint8Array(bytes),
-      { executionProviders: providers });
+      { executionProviders, ...(externalData.length ? { externalData } : {}) });
   }
   return made;
 };
 
 const answers = {
-  // everything that is needed, with the bytes that have come as progress
+  // all files that are needed, with the bytes that have come as progress
   async load({ id, base, about, gpu }) {
     side = about.image_size;
-    const build = gpu !== false && await hasGpu() ? "webgpu" : "wasm";
+    build = gpu && await hasGpu() ? "webgpu" : "wasm";
     const [script, helper, binary] = about.runtime[build];
     const url = name => new URL(name, base).href;
     let bytes = 0;
@@ -49,22 +51,23 @@ const answers = {
     ort.env.wasm.wasmPaths = { mjs: url(helper) };
     ort.env.wasm.wasmBinary = await read(url(`${binary}.gz`), came);
     ort.env.logLevel = "error";
-    const models = {};
+    models = {};
     for (const name of about.models) models[name] = await read(url(`${name}.onnx.gz`), came);
+    beside = about.shared
+      ? [{ path: about.shared, data: await read(url(`${about.shared}.gz`), came) }] : [];
+    return { build };
+  },
+  // ready to answer; on a graphics processor each network has computed once
+  async begin() {
+    sessions = await create(models, beside, [build]);
+    models = beside = null;
     if (build === "webgpu") {
-      try {
-        sessions = await create(models, ["webgpu"]);
-        const image = new Float32Array(3 * side * side).fill(0.5);  // it must also compute
-        for (const [name, session] of Object.entries(sessions)) {
-          if (name !== "decoder") await session.run({ image: square(image) });
-        }
-        device = "webgpu";
-      } catch {
-        sessions = {};
+      const image = new Float32Array(3 * side * side).fill(0.5);
+      for (const [name, session] of Object.entries(sessions)) {
+        if (name !== "decoder") await session.run({ image: square(image) });
       }
     }
-    if (!Object.keys(sessions).length) sessions = await create(models, ["wasm"]);
-    return { device, threads: ort.env.wasm.numThreads };
+    return {};
   },
   async embed({ image }) {
     embedding = (await sessions.encoder.run({ image: square(image) })).embedding;
