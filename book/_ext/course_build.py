@@ -7,6 +7,7 @@ It is loaded through ``sphinx.local_extensions`` in ``_config.yml``, so that the
 import os
 import platform
 from importlib.metadata import version
+from pathlib import Path
 
 # Only defaults: whatever the caller has set stays.
 KERNEL_ENVIRONMENT = {
@@ -49,6 +50,20 @@ def drop_dead_scripts(app, pagename, templatename, context, doctree):
     context["script_files"] = [s for s in context.get("script_files", []) if not dead(s)]
 
 
+def leave_out_what_no_page_loads(app, exception):
+    """A third of the book's bytes: MathJax's other bundles, and source maps of minified scripts.
+
+    A page loads the one bundle of ``mathjax_path``. What that fetches later, for its menu and for
+    speech, lies in folders beside it and stays.
+    """
+    static = Path(app.outdir) / "_static"
+    if exception is None and app.builder.name == "html" and static.is_dir():
+        used = Path(app.config.mathjax_path).name
+        bundles = [path for path in static.glob("mathjax/*.js") if path.name != used]
+        for path in [*bundles, *static.rglob("*.js.map"), *static.rglob("*.css.map")]:
+            path.unlink()
+
+
 def bars_are_bars(app, what, name, obj, options, lines):
     """Docstrings may write ``|x|``, which reStructuredText takes for a substitution."""
     lines[:] = [line if "``" in line else line.replace("|", "\\|") for line in lines]
@@ -63,6 +78,7 @@ def setup(app):
     app.connect("html-page-context", drop_dead_scripts, priority=900)
     app.connect("build-finished", fail_on_warnings)
     app.setup_extension("captions")  # numbers of the tables that cells print
+    app.connect("build-finished", leave_out_what_no_page_loads)
     app.setup_extension("results_page")  # the tables of the results page
     app.setup_extension("lite_site")  # chapter 6 in the reader's browser
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -130,6 +130,70 @@ def test_chapter_6_has_its_site_for_the_browser():
     assert sum(path.stat().st_size for path in files) < 30e6
 
 
+def test_all_pages_together_are_light():
+    files = [
+        path for path in HTML.rglob("*") if path.is_file() and HTML / "lite" not in path.parents
+    ]
+    sizes = {str(path.relative_to(HTML)): path.stat().st_size for path in files}
+    largest = sorted(sizes, key=sizes.get)[-10:]
+    assert sum(sizes.values()) < 60e6, [(name, sizes[name]) for name in largest]
+    assert not [name for name in sizes if name.endswith(".map")]
+
+
+LIVE = HTML / "_static" / "live"
+needs_live = pytest.mark.skipif(
+    not (LIVE / "page.json").is_file(), reason="built without npm: no model in the pages"
+)
+
+
+def test_the_model_is_on_two_pages_or_its_absence_is_said():
+    shown = [page for page in PAGES if soup(HTML / f"{page}.html").select(".tlseg-live")]
+    if (LIVE / "page.json").is_file():
+        assert shown == ["book/try_it", "notebooks/01_zero_shot"]
+        about = json.loads((LIVE / "page.json").read_text("utf-8"))
+        assert about["megabytes"] <= about["megabytes_webgpu"] <= 30
+        return
+    assert not shown
+    page = soup(HTML / "book" / "try_it.html")
+    assert "What was missing when these pages were built" in page.get_text()
+    assert page.select_one("img.live-still")
+
+
+@needs_live
+@needs_chromium
+@pytest.mark.parametrize("page", ["book/try_it", "notebooks/01_zero_shot"])
+def test_the_model_loads_on_request_and_answers(page, tmp_path):
+    """From a server that knows nothing but files, with the network blocked."""
+    pytest.importorskip("websocket", reason="websocket-client is not installed")
+    from devtools import opened, served
+
+    with served(HTML) as address, opened(tmp_path, f"{address}{page}.html") as tab:
+        tab.size(1280)
+        before = [url for url in tab.requests if "/live/" in url]
+        assert {Path(urlsplit(url).path).name for url in before} <= {"live.css", "still.png"}
+        tab.js("document.querySelector('.tlseg-live .load').click()")
+        tab.until("document.querySelector('.tlseg-live').dataset.ready")
+        tab.js("document.querySelector('.tlseg-live canvas').focus()")
+        tab.key("Enter")
+        tab.until("document.querySelector('.tlseg-live').dataset.answers")
+        tab.js("document.querySelector('.tlseg-live .map').click()")
+        tab.until("document.querySelector('.tlseg-live .state').textContent.includes('threshold')")
+        options = tab.js("[...document.querySelectorAll('.tlseg-live .scene option')]"
+                         ".map(o => o.textContent)")  # fmt: skip
+        assert ("this image" in options) == page.startswith("notebooks")
+        for width in (390, 1280):
+            for dark in (False, True):
+                tab.size(width, 1000, dark)
+                assert tab.js("document.documentElement.scrollWidth") <= width
+        others = ("favicon.ico", "invalid theme mode")  # the browser's and the theme's own
+        assert not [e for e in tab.errors if not any(name in e for name in others)], tab.errors
+        tab.picture(tmp_path / "live.png")
+        local = (address, "data:", "blob:", "about:")
+        assert not [url for url in tab.requests if not url.startswith(local)]
+        loaded = {Path(urlsplit(url).path).name for url in tab.requests if "/live/" in url}
+        assert sum((LIVE / name).stat().st_size for name in loaded) < 30e6
+
+
 @pages
 def test_buttons_lead_to_files_of_the_repository(page):
     """Colab, Binder and source links: the file behind each exists; a chapter has some."""

@@ -1,6 +1,7 @@
 """The model in a page: the same masks as PyTorch's, by mouse, touch and keyboard, offline."""
 
 import json
+import os
 import shutil
 import time
 
@@ -288,6 +289,41 @@ def test_without_a_working_webgpu_the_processor_answers(gpu, folder, sam, scene,
         assert page.js("document.querySelector('.tlseg-live').dataset.device") == "wasm"
         found = answered(page, lambda: page.mouse(place(page, 100, 90)))
         same(found, segment(sam, scene, [(100, 90)]))
+        assert not page.errors, page.errors
+
+
+SOFTWARE = (
+    *("--enable-unsafe-webgpu", "--enable-unsafe-swiftshader", "--enable-features=Vulkan"),
+    *("--use-webgpu-adapter=swiftshader", "--use-vulkan=swiftshader"),
+)
+
+
+@needs_chromium
+@pytest.mark.parametrize("used", [False, True], ids=["is left alone", "answers as PyTorch"])
+def test_webgpu_that_chromium_imitates(used, folder, sam, adapted, scene, tmp_path):
+    """Slower than the processor, so pages do not take it; here it stands in for a real one."""
+    if used and not os.environ.get("TLSEG_WEBGPU_TEST"):
+        pytest.skip("minutes; TLSEG_WEBGPU_TEST=1 runs it")
+    site = shutil.copytree(folder, tmp_path / "site")
+    about = json.loads((site / "page.json").read_text())
+    (site / "page.json").write_text(json.dumps(about | {"imitated": used, "patience": 300_000}))
+    with served(site) as address, opened(tmp_path, address, arguments=SOFTWARE) as page:
+        if not page.js("(async () => Boolean(await navigator.gpu?.requestAdapter()))()"):
+            pytest.skip("this Chromium has no software WebGPU")
+        page.js("document.querySelector('.load').click()")
+        page.until("document.querySelector('.tlseg-live').dataset.ready", 400)
+        device = page.js("document.querySelector('.tlseg-live').dataset.device")
+        assert device == ("webgpu" if used else "wasm")
+        found = answered(page, lambda: page.mouse(place(page, 100, 90)))
+        same(found, segment(sam, scene, [(100, 90)]))
+        if used:
+            page.js("document.querySelector('.map').click()")
+            page.until("!document.querySelector('.cut').hidden", 200)
+            mapped = np.array(live_js(page, "Array.from(live.logits)")).reshape(256, 256)
+            image = torch.from_numpy(scene).permute(2, 0, 1) / 255
+            with torch.no_grad():
+                wanted = adapted.eval()(fit_image(image, 256)[None])[0, 0].numpy()
+            assert ((mapped > 0) != (wanted > 0)).mean() <= 0.001
         assert not page.errors, page.errors
 
 

@@ -17,9 +17,11 @@ const read = async (name, came) => {
   return new Response(blob.stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
 };
 
-const hasGpu = async () => {
+// whether there is a graphics processor; one that the browser imitates is slower than the processor
+const hasGpu = async imitated => {
   try {
-    return Boolean(navigator.gpu && await navigator.gpu.requestAdapter());
+    const adapter = await navigator.gpu?.requestAdapter();
+    return Boolean(adapter && (imitated || !adapter.info?.isFallbackAdapter));
   } catch {
     return false;
   }
@@ -31,7 +33,7 @@ const create = async (models, beside, executionProviders) => {
     ({ path, data: new Uint8Array(data) }));
   for (const [name, bytes] of Object.entries(models)) {
     made[name] = await ort.InferenceSession.create(new Uint8Array(bytes),
-      { executionProviders, ...(externalData.length ? { externalData } : {}) });
+      { executionProviders, logSeverityLevel: 3, ...(externalData.length ? { externalData } : {}) });
   }
   return made;
 };
@@ -40,7 +42,7 @@ const answers = {
   // all files that are needed, with the bytes that have come as progress
   async load({ id, base, about, gpu }) {
     side = about.image_size;
-    build = gpu && await hasGpu() ? "webgpu" : "wasm";
+    build = gpu && await hasGpu(about.imitated) ? "webgpu" : "wasm";
     const [script, helper, binary] = about.runtime[build];
     const url = name => new URL(name, base).href;
     let bytes = 0;
