@@ -9,10 +9,10 @@ Fills book/results/encoder_speed.csv:
 
 Reference and ours have the same weights, adapters and precision; the reference calls
 segment_anything's own blocks. On a CPU the two take turns, each in its own process; with --busy
-another process multiplies matrices on one thread all the time. On a GPU the
-forms of attention, compiling, checkpointing and the batch are swept, one process at a time; then
-the fastest that trains in 16, 24, 40 and 80 GB is looked for with the allocator limited to that,
-and the fastest of all trains for 200 steps. Finished rows are kept and not measured again.
+another process multiplies matrices on one thread all the time. On a GPU the forms of attention,
+compiling, checkpointing and the batch are swept, one process at a time; then the fastest that
+trains in 16, 24, 40 and 80 GB is looked for with the allocator limited to that, and the fastest of
+all trains for 200 steps. Finished rows are kept and not measured again.
 
 Modes: "forward" (encoder, no gradient), "forward_backward" (encoder and the adapters' gradients),
 "step" (whole model, loss, gradients, AdamW). Memory is the peak above that of the built model.

@@ -18,13 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from comparison import add_options, changed
-from torch.utils.data import ConcatDataset
 
 import tlseg_lite as tl
 from tlseg_lite.data.splits import Subset
 from tlseg_lite.experiments.labelling import LabelledByClicks, outline_points
 from tlseg_lite.experiments.results import Rows
-from tlseg_lite.experiments.run import about_data, run_jobs, settings
+from tlseg_lite.experiments.run import Joined, about_data, run_jobs, settings
 from tlseg_lite.experiments.splits import InMemory, describe_ids, named_data
 
 OUT = Path(__file__).resolve().parent.parent / "book" / "results" / "labelling.csv"
@@ -45,15 +44,6 @@ label_iou: mean IoU of the new masks with the true ones; outline_points: corners
 outlines of the unlabelled images, the mean of an image."""
 
 ARMS = (("known", 0), ("clicks", 3), ("true", 0), ("random", 3), ("clicks", 0), ("clicks", 1))
-
-
-class Joined(ConcatDataset):
-    """Datasets one after the other, with their ids."""
-
-    def __init__(self, parts):
-        super().__init__(parts)
-        self.ids = [key for part in parts for key in part.ids]
-        self.source = " and ".join(part.source for part in parts)
 
 
 @dataclass

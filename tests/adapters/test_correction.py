@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from adapter_helpers import nowhere_zero_sam
+from adapter_helpers import nowhere_zero_sam, prompted_model, upright_image
 
 import tlseg_lite as tl
 from tlseg_lite.adapters import Correction
@@ -10,12 +10,12 @@ from tlseg_lite.adapters import Correction
 
 @pytest.fixture(scope="module")
 def model():
-    return tl.TransLandSeg(nowhere_zero_sam(64), tl.DESIGNS["TransLandSeg"], prompts=True)
+    return prompted_model()
 
 
 @pytest.fixture(scope="module")
 def image():
-    return torch.rand(3, 48, 32, generator=torch.Generator().manual_seed(1))
+    return upright_image()
 
 
 def test_without_a_click_it_is_the_prediction(model, image):

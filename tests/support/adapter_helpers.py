@@ -29,6 +29,16 @@ def nowhere_zero_sam(image_size: int | None = None):
     return sam
 
 
+def prompted_model() -> tl.TransLandSeg:
+    """TransLandSeg that takes clicks, random everywhere, at 64 px."""
+    return tl.TransLandSeg(nowhere_zero_sam(64), tl.DESIGNS["TransLandSeg"], prompts=True)
+
+
+def upright_image() -> torch.Tensor:
+    """An image that is no square: (3, 48, 32) in [0, 1]."""
+    return torch.rand(3, 48, 32, generator=torch.Generator().manual_seed(1))
+
+
 def short_sam(name: str, image_size: int, keep: tuple[int, ...], seed: int = 0):
     """A SAM of full width with only the blocks `keep`, random everywhere: big variants, fast."""
     with torch.device("meta"):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from adapter_helpers import nowhere_zero_sam
+from adapter_helpers import nowhere_zero_sam, prompted_model, upright_image
 from browser import needs_chromium, results
 from map_helpers import two_slides, write_scene
 
@@ -16,12 +16,12 @@ from tlseg_lite.widgets.correct_view import picture
 
 @pytest.fixture(scope="module")
 def model():
-    return tl.TransLandSeg(nowhere_zero_sam(64), tl.DESIGNS["TransLandSeg"], prompts=True)
+    return prompted_model()
 
 
 @pytest.fixture(scope="module")
 def image():
-    return torch.rand(3, 48, 32, generator=torch.Generator().manual_seed(1))
+    return upright_image()
 
 
 @pytest.fixture

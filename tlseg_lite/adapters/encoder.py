@@ -113,8 +113,8 @@ def _run_block(
     attended = attention_output(block, x, options)
     if adapters is not None:
         attended = adapters.after_attention(index, attended, state)
-    form = _form(block, x, options)
-    run = _compiled(_feed_forward) if options.compile and form != "tiled" else _feed_forward
+    compiled = options.compile and _form(block, x, options) != "tiled"
+    run = _compiled(_feed_forward) if compiled else _feed_forward
     return run(block, x, attended)
 
 

@@ -36,7 +36,7 @@ _REPEATS = 3
 
 Attend = Callable[..., torch.Tensor]
 
-_known: dict[str, str] = {}  # of this process
+_known: dict[tuple, str] = {}  # of this process
 
 
 class Shape(NamedTuple):
@@ -83,12 +83,13 @@ def fastest(
         one of `forms`; the same on every later call on this device, here or in another process.
     """
     device = torch.device(device)
-    key = _key(shape, device, forms)
-    if key not in _known:
-        path = cache_dir() / "attention.json"
-        _known[key] = _read(path).get(key) or _measured(shape, device, forms, attend)
-        _keep(path, key)
-    return _known[key]
+    here = (shape, device, torch.get_num_threads(), forms)
+    if here not in _known:
+        path, key = cache_dir() / "attention.json", _key(shape, device, forms)
+        _known[here] = _read(path).get(key) or _kept(
+            path, key, _measured(shape, device, forms, attend)
+        )
+    return _known[here]
 
 
 def _key(shape: Shape, device: torch.device, forms: tuple[str, ...]) -> str:
@@ -198,16 +199,19 @@ def _read(path: Path) -> dict[str, str]:
     return kept if isinstance(kept, dict) else {}
 
 
-def _keep(path: Path, key: str) -> None:
-    """Add one choice to the file; a folder that cannot be written keeps it for this process."""
+def _kept(path: Path, key: str, form: str) -> str:
+    """The choice that counts from now on: `form`, or what another process wrote meanwhile.
+
+    A folder that cannot be written keeps it for this process alone.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path):
             kept = _read(path)
-            if key in kept:  # another process was first: all take its choice
-                _known[key] = kept[key]
-                return
-            text = json.dumps(kept | {key: _known[key]}, indent=1, sort_keys=True)
+            if key in kept:
+                return kept[key]
+            text = json.dumps(kept | {key: form}, indent=1, sort_keys=True)
             write_atomically(path, lambda at: at.write_text(text, "utf-8"))
     except OSError:
         pass
+    return form

@@ -183,8 +183,7 @@ def click_through(
     """
     if not len(dataset):
         raise ValueError("the dataset is empty: there is nothing to click on")
-    if isinstance(clicks, bool) or not isinstance(clicks, int) or clicks < 0:
-        raise ValueError(f"clicks is {clicks!r}; expected a whole number of 0 or more")
+    check_clicks(clicks)
     start = session_of(start)
     counts, ids = [], []
     for i in bar(range(len(dataset)), desc="images", show=progress):
@@ -192,6 +191,12 @@ def click_through(
         counts.append(_corrected(start(sample["image"]), sample, clicks))
         ids.append(sample["id"])
     return ClickCurve(np.array(counts, dtype=np.int64), tuple(ids))
+
+
+def check_clicks(clicks: int) -> None:
+    """Raises ValueError for a number of clicks that is none."""
+    if isinstance(clicks, bool) or not isinstance(clicks, int) or clicks < 0:
+        raise ValueError(f"clicks is {clicks!r}; expected a whole number of 0 or more")
 
 
 def session_of(start: Callable[[Tensor], Session] | torch.nn.Module) -> Callable[..., Session]:

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from tlseg_lite.data.base import Wrapped
-from tlseg_lite.experiments.interactive import Session, answers, session_of
+from tlseg_lite.experiments.interactive import Session, answers, check_clicks, session_of
+from tlseg_lite.metrics.confusion import confusion
 
 GOOD_ENOUGH = 0.9
 """IoU from which on the simulated user leaves a mask as it is."""
@@ -46,8 +47,7 @@ class LabelledByClicks(Wrapped):
         enough: float = GOOD_ENOUGH,
     ):
         super().__init__(dataset)
-        if isinstance(clicks, bool) or not isinstance(clicks, int) or clicks < 0:
-            raise ValueError(f"clicks is {clicks!r}; expected a whole number of 0 or more")
+        check_clicks(clicks)
         if not 0 < enough <= 1:
             raise ValueError(f"enough is {enough!r}; expected an IoU above 0, at most 1")
         start, self.spent, self.iou, self._masks = session_of(start), [], [], []
@@ -57,8 +57,7 @@ class LabelledByClicks(Wrapped):
             used = -1
             for logits in answers(start(sample["image"]), sample, clicks):
                 used, mask = used + 1, logits > 0
-                both, either = int((mask & truth).sum()), int((mask | truth).sum())
-                iou = both / either if either else 1.0
+                iou = confusion(mask, truth).scores().landslide_iou
                 if iou >= enough:
                     break
             self.spent.append(used)

@@ -149,7 +149,7 @@ class Job:
         train, val, test = self.data.parts(self.seed, self.fold)
         if self.training_data == "synthetic":  # no real image is seen: all are test images
             folds = range(self.data.folds)
-            test = _Joined([self.data.parts(self.seed, fold)[2] for fold in folds])
+            test = Joined([self.data.parts(self.seed, fold)[2] for fold in folds])
         elif limit := real_images(self.training_data):
             train = Subset(train, list(range(min(limit, len(train)))))
         return train, val, test
@@ -224,7 +224,7 @@ class Job:
         return "scenes-" + digest(*what, json.dumps(settings(self.scenes_recipe)))
 
 
-class _Joined:
+class Joined:
     """Datasets one after the other, with their ids."""
 
     def __init__(self, parts: Sequence[Dataset]):
@@ -232,6 +232,7 @@ class _Joined:
 
         self._all = ConcatDataset(parts)
         self.ids = [key for part in parts for key in part.ids]
+        self.source = " and ".join(getattr(part, "source", type(part).__name__) for part in parts)
 
     def __len__(self) -> int:
         return len(self._all)

@@ -15,6 +15,7 @@ from tlseg_lite.data.rasters import Raster, opened
 from tlseg_lite.data.scaling import Scaling
 from tlseg_lite.data.transforms import PAD_COLOUR
 from tlseg_lite.maps.corrections import open_map, write_corrected
+from tlseg_lite.maps.output import LEVELS
 from tlseg_lite.maps.predict_scene import plan
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def _logits(folder: Path, about: dict[str, Any], place: tuple[int, int, int, int
     row, column, height, width = place
     where = (row, row + height), (column, column + width)
     with opened(folder / "probability.tif") as file:
-        chance = np.clip(file.read(1, window=where).astype(np.float32) / 254, 1e-3, 1 - 1e-3)
+        chance = np.clip(file.read(1, window=where).astype(np.float32) / LEVELS, 1e-3, 1 - 1e-3)
     with opened(folder / "mask.tif") as file:
         mask = file.read(1, window=where) == 1
     cut = about["threshold"]

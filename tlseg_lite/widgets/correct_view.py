@@ -9,9 +9,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tlseg_lite.plots import LANDSLIDE, PREDICTED_OUTLINE
+from tlseg_lite.sam.prompting import as_pixels
 from tlseg_lite.widgets.correcting import Corrector
 from tlseg_lite.widgets.page import border, picture_uri, tinted
 
@@ -99,7 +98,7 @@ class View:
         for label, action in (
             ("Take back", self.corrector.undo),
             ("Start again", self.corrector.reset),
-            ("Save", self._save),
+            ("Save", self.corrector.save),
         ):
             button = ipywidgets.Button(description=label)
             button.on_click(lambda _, action=action: self._do(action))
@@ -118,9 +117,6 @@ class View:
             self._do(self.corrector.undo, (x, y))
         elif action in ("on", "off"):
             self._do(lambda: self.corrector.click(x, y, action == "on"), (x, y))
-
-    def _save(self) -> str:
-        return self.corrector.save()
 
     def _do(self, action: Any, mark: tuple[float, float] | None = None) -> None:
         """Do it, draw, and say what came of it; an error is said, too."""
@@ -154,10 +150,8 @@ def picture(
         focus: take the keyboard's focus, as after a key.
         mark: where the keyboard's mark is, x and y; None: in the middle.
     """
-    pixels = np.asarray(corrector.image).transpose(1, 2, 0)
-    height, width = pixels.shape[:2]
-    under = picture_uri(np.round(pixels.clip(0, 1) * 255).astype(np.uint8))
-    mask = corrector.mask
+    mask, under = corrector.mask, picture_uri(as_pixels(corrector.image))
+    height, width = mask.shape
     over = tinted([(mask, PREDICTED_OUTLINE, 0.35), (border(mask), PREDICTED_OUTLINE, 1.0)])
     x, y = mark or (width // 2, height // 2)
     script = files("tlseg_lite.widgets").joinpath("static", "correct.js").read_text("utf-8")
