@@ -271,7 +271,9 @@ def trained(model, options, image):
     return size, out.detach(), gradient
 
 
-def test_less_is_kept_and_the_gradient_is_the_same(short):
+def test_less_is_kept_and_the_gradient_is_the_same(short, monkeypatch):
+    # a processor may find another form faster, which keeps more
+    monkeypatch.setattr(attention, "fastest", lambda shape, device, forms, attend: forms[0])
     image = random_images(1, 512)
     runs = {
         "eager": EncoderOptions("eager"),

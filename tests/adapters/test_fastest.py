@@ -120,6 +120,15 @@ def test_a_damaged_or_unwritable_file_is_no_obstacle(own_cache, monkeypatch):
     assert fastest.fastest(SHAPE._replace(heads=5), CPU, FORMS, attend) == "tiled"
 
 
+def test_enough_heads_are_measured():
+    """All of them, but for large global layers: a tile holds several."""
+    layer = SHAPE._replace(heads=12)
+    assert fastest.heads_measured(layer._replace(grid=(64, 64), window=14)) == 12
+    assert fastest.heads_measured(layer._replace(grid=(32, 32))) == 12
+    assert fastest.heads_measured(layer._replace(grid=(64, 64))) == 2
+    assert fastest.heads_measured(layer._replace(grid=(64, 64), heads=1)) == 1
+
+
 def test_random_numbers_go_on_as_if_nothing_had_been_measured():
     torch.manual_seed(3)
     expected = torch.rand(4)

@@ -1,6 +1,6 @@
 """Which form of attention is the fastest here: measured once a device and shape, kept on disk.
 
-Rules about processors and cards grow old; a second of measuring does not. `fastest` runs each
+Rules about processors and cards grow old; some seconds of measuring do not. `fastest` runs each
 candidate on random tokens of the shape that is asked for, compares its answer with the first's,
 and writes the winner to ``attention.json`` in the download cache (`TLSEG_CACHE`). From then on the
 same machine chooses the same form, in every process. Delete the file to measure again.
@@ -31,7 +31,10 @@ MARGIN = 1.1
 the least memory, and to take no more of the processors' own time: what else the machine does
 while it is measured shall not decide."""
 
-_HEADS_ON_CPU = 1  # of a block are measured there: all forms take as much longer for more
+ENOUGH = 2**25
+"""Scores of a layer that are measured on a CPU. A tile may hold several heads, so that one head by
+itself says nothing; of a layer with more scores some heads are taken, two at least."""
+
 _REPEATS = 3
 
 Attend = Callable[..., torch.Tensor]
@@ -148,7 +151,7 @@ def _runner(
     """One pass of a layer with random weights, and its gradient where that is asked for."""
     from segment_anything.modeling.image_encoder import Attention
 
-    heads = _HEADS_ON_CPU if device.type == "cpu" else shape.heads
+    heads = heads_measured(shape) if device.type == "cpu" else shape.heads
     side = (shape.window, shape.window) if shape.window else shape.grid
     with seeded(0):
         layer = Attention(heads * shape.width, heads, use_rel_pos=True, input_size=side)
@@ -171,6 +174,15 @@ def _runner(
             return out.detach()
 
     return run
+
+
+def heads_measured(shape: Shape) -> int:
+    """Of a layer on a CPU."""
+    rows, columns = shape.grid
+    scores = (rows * columns) ** 2
+    if shape.window:
+        scores = -(-rows // shape.window) * -(-columns // shape.window) * shape.window**4
+    return min(shape.heads, max(2, ENOUGH // scores))
 
 
 def _timed(run: Callable[[], torch.Tensor], device: torch.device) -> tuple[_Time, torch.Tensor]:
