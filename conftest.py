@@ -5,7 +5,8 @@ import os
 import pytest
 
 os.environ.setdefault("TLSEG_OFFLINE", "1")  # no test touches the network
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Processes side by side have one thread each: two that share a core wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait let others work
 os.environ.setdefault("TLSEG_PROGRESS", "0")  # no progress bars in outputs
 os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # no debugger remark per kernel
@@ -17,3 +18,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="fail, instead of skipping, where the built book is missing",
     )
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Test processes: one a core that this process may use, at most four for their memory (each
+    up to 3 GB); no process beside the main one for a single core or a single file."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    files = [a for a in config.args if os.path.isfile(a.split("::")[0])]
+    alone = len(files) == 1 and len(config.args) == 1
+    return 0 if alone or (cores or 1) < 2 else min(cores or 1, 4)

@@ -27,7 +27,7 @@ import shlex
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -62,16 +62,18 @@ Measure = Callable[..., dict[str, Any]]
 # ---- what is measured ------------------------------------------------------------------------
 
 
-def pair_on_cpu(case: Case, batch: int, repeats: int, threads: int) -> Iterator[tuple]:
+def pair_on_cpu(
+    case: Case, batch: int, repeats: int, threads: int, modes: Sequence[str] = MODES
+) -> Iterator[tuple]:
     """(case, mode, batch, answer) of reference and ours, in turns within each mode."""
     cases = [replace(case, encoder="reference", attention="eager"), case]
     with Process(cases[0], threads) as one, Process(cases[1], threads) as two:
         tflops = two.ask(matmul=True)["tflops"]
-        for mode in MODES:
+        for mode in modes:
             found: list[list[dict]] = [[], []]
             for turn in range(repeats):
                 for process, answers in zip((one, two), found, strict=True):
-                    warm = int(turn == 0 and mode == MODES[0] and repeats > 1)
+                    warm = int(turn == 0 and mode == modes[0] and repeats > 1)
                     answers.append(
                         process.ask(mode=mode, batch=batch, repeats=1, warm=warm, limit_gb=0)
                     )
@@ -239,7 +241,7 @@ def run_cpu(variants: list[str], rows: Rows, options) -> None:
         ends = [
             (which, m)
             for which in (case, replace(case, encoder="reference", attention="eager"))
-            for m in MODES
+            for m in options.modes
         ]
         wanted = {
             key_of(
@@ -252,7 +254,7 @@ def run_cpu(variants: list[str], rows: Rows, options) -> None:
         if wanted <= known:
             print(f"{variant}: measured already")
             continue
-        found = pair_on_cpu(case, options.batch, options.repeats, options.threads)
+        found = pair_on_cpu(case, options.batch, options.repeats, options.threads, options.modes)
         for which, mode, batch, answer in found:
             row = row_of(which, mode, batch, 0, "pair", answer, options)
             rows.append(row)
@@ -355,6 +357,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, help="default: 5 on a CPU, 10 on CUDA")
     parser.add_argument("--steps", type=int, default=200, help="of the long run on CUDA")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES, help="on a CPU")
     parser.add_argument("--busy", action="store_true", help="beside a process with one thread")
     parser.add_argument(
         "--instructions", choices=["all", "avx2"], default="all", help="of the processor"
