@@ -79,7 +79,7 @@ def loading(folder: Path, options, need: dict[str, float]) -> list[dict]:
         rate = 1 / best[what, side, sam, size, place]
         rows.append(
             {
-                "pictures": what,
+                "images": what,
                 "native_side": side,
                 "sam": sam,
                 "image_size": size,
@@ -87,7 +87,7 @@ def loading(folder: Path, options, need: dict[str, float]) -> list[dict]:
                 "images_per_second": round(rate, 2),
                 "against_no_cache": round(rate * best[what, side, sam, size, "no"], 2),
                 "step_needs": round(need[sam], 3) if sam in need else "",
-                "against_need": round(rate / need[sam], 1) if sam in need else "",
+                "throughput_over_demand": round(rate / need[sam], 1) if sam in need else "",
                 "n": options.pictures,
                 "rounds": options.rounds,
                 **provenance(),

@@ -1,4 +1,4 @@
-"""The picture at the top of the book: synthetic scenes, a prompt to plain SAM, and TransLandSeg.
+"""The picture at the top of the book: synthetic scenes, `sam_mini`, zero-shot, and TransLandSeg.
 
 Usage: python benchmarks/intro_picture.py [--epochs 20]. Writes book/_static/result.png. Only
 generated scenes are shown, because the real samples may not be passed on with this project.
@@ -46,7 +46,7 @@ def main() -> None:
         tl.plots.overlay(axes[1, column], sample, torch.as_tensor(best).float(), title="")
         axes[1, column].plot([x], [y], marker="*", color="white", markeredgecolor="black", ms=9)
         tl.plots.overlay(axes[2, column], sample, predicted, title="")
-    names = ("scene and landslide", "plain SAM, one click", "adapted: TransLandSeg")
+    names = ("scene and landslide", "sam_mini, zero-shot: one click", "adapted: TransLandSeg")
     for ax, name in zip(axes[:, 0], names, strict=True):
         ax.text(-0.06, 0.5, name, rotation=90, va="center", ha="right", transform=ax.transAxes)
     figure.get_layout_engine().set(rect=(0, 0.05, 1, 0.95))

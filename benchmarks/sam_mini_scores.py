@@ -219,23 +219,23 @@ def measure(sam, fine: dict, cases: list[Case], *, automatic: bool) -> dict[str,
         records = zero_shot.automatic(sam, image, points_per_side=12) if automatic else []
         for mask, click in regions:
             fit = zero_shot.overlap(zero_shot.segment(sam, embedded, click), mask)
-            add("click, best of 3", fit.best)
-            add("click, own choice", fit.own)
+            add("click, oracle (best of 3)", fit.best)
+            add("click, highest predicted IoU", fit.own)
             single = zero_shot.segment(sam, embedded, click, multimask=False)
             add("click, single mask", zero_shot.iou(single.masks, mask)[0])
             for side, large in fine.items():
                 fit = zero_shot.overlap(zero_shot.segment(large, enlarged[side], click), mask)
-                add(f"click, best of 3, image enlarged to {side} px", fit.best)
-                add(f"click, own choice, image enlarged to {side} px", fit.own)
+                add(f"click, oracle (best of 3), image enlarged to {side} px", fit.best)
+                add(f"click, highest predicted IoU, image enlarged to {side} px", fit.own)
             box = box_around(mask)
             if box is not None:
                 answer = zero_shot.segment(sam, embedded, box=box)
                 fit = zero_shot.overlap(answer, mask)
-                add("box, best of 3", fit.best)
-                add("box, own choice", fit.own)
+                add("box, oracle (best of 3)", fit.best)
+                add("box, highest predicted IoU", fit.own)
                 for side, large in fine.items():
                     fit = zero_shot.overlap(zero_shot.segment(large, enlarged[side], box=box), mask)
-                    add(f"box, best of 3, image enlarged to {side} px", fit.best)
+                    add(f"box, oracle (best of 3), image enlarged to {side} px", fit.best)
                 single = zero_shot.segment(sam, embedded, box=box, multimask=False)
                 add("box, single mask", zero_shot.iou(single.masks, mask)[0])
             if automatic:
@@ -248,8 +248,10 @@ def measure(sam, fine: dict, cases: list[Case], *, automatic: bool) -> dict[str,
                 add(f"flood {tolerance}", zero_shot.iou(flood_at(array, click, tolerance), mask))
     means = {name: float(np.mean(values)) for name, values in found.items()}
     areas = [float(mask.sum()) for _, regions in cases for mask, _ in regions]
-    best = found["click, best of 3"]
-    means["click, best of 3, regions weighted by area"] = float(np.average(best, weights=areas))
+    best = found["click, oracle (best of 3)"]
+    means["click, oracle (best of 3), regions weighted by area"] = float(
+        np.average(best, weights=areas)
+    )
     for short, long in (
         ("graph", "graph segmentation at the click"),
         ("flood", "colour flood from the click"),

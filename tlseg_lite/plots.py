@@ -55,13 +55,19 @@ def overlay(
         outline(ax, prediction, PREDICTED_OUTLINE)
 
 
-def legend(figure: Figure, prediction: bool = True) -> None:
-    """The meaning of the outlines, below the figure."""
+def legend(figure: Figure, prediction: bool | str = True) -> None:
+    """The meaning of the outlines, below the figure.
+
+    Args:
+        figure: it, with room at its lower edge.
+        prediction: whether a predicted outline is drawn; a string: what it is, such as "SAM mask".
+    """
     from matplotlib.lines import Line2D
 
     lines = [Line2D([], [], color=LANDSLIDE, label="mapped landslide")]
     if prediction:
-        lines.append(Line2D([], [], color=PREDICTED_OUTLINE, label="predicted landslide"))
+        name = prediction if isinstance(prediction, str) else "predicted landslide"
+        lines.append(Line2D([], [], color=PREDICTED_OUTLINE, label=name))
     figure.legend(handles=lines, loc="lower center", ncols=len(lines), frameon=False, fontsize=9)
 
 
@@ -84,7 +90,7 @@ def gallery(dataset: Sequence[dict[str, Any]], n: int = 8, columns: int = 4) -> 
 
 
 def predictions(model: torch.nn.Module, dataset: Sequence[dict[str, Any]], n: int = 4) -> Figure:
-    """Pictures, the probability of landslide in each pixel, and both outlines, column by column."""
+    """Images, the probability of landslide in each pixel, and both outlines, column by column."""
     import matplotlib.pyplot as plt
 
     from tlseg_lite.training.loop import predict

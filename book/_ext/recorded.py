@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from tlseg_lite.core.records import renamed
+
 NOT_RUN = "not run"
 
 # what the project records, in the order of the page: file -> (what it holds, how it is made)
 RECORDS = {
     "sam_mini_pretraining.csv": ("learning curve of sam_mini", "tlseg-lite pretrain"),
     "sam_mini_scores.csv": ("scores of sam_mini with clicks and boxes", "sam_mini_scores.py"),
-    "own_choice.csv": ("the choice among the three masks, trained anew", "own_choice.py"),
+    "mask_choice.csv": ("the choice among the three masks, trained anew", "mask_choice.py"),
     "ablation.csv": ("the grid of ATL designs", "ablation.py"),
     "comparison.csv": ("TransLandSeg and the compared models, one protocol", "comparison.py"),
     "comparison_real.csv": ("the same on hundreds of real images", "comparison.py"),
@@ -55,7 +57,7 @@ def read(folder: Path, name: str) -> pd.DataFrame | None:
         return None
     # a commit such as 12345e6 is no number
     names = ("commit", "version", "package", "weights", "backbone", "fingerprint")
-    frame = pd.read_csv(path, dtype=dict.fromkeys(names, str))
+    frame = renamed(pd.read_csv(path, dtype=dict.fromkeys(names, str)))
     return frame if len(frame) else None
 
 

@@ -186,7 +186,7 @@ def designs(folder: Path) -> Iterator[Table]:
         ours = [column.get(design, "–") for column in columns.values()]
         status = PARTIAL if any(design in column for column in columns.values()) else NOT_RUN
         lines.append([design, theirs, *ours, verdicts.get(design, status)])
-    headers = ["design", "paper: Bijie, ViT-L, one run", *columns, "status"]
+    headers = ["design", "paper: Bijie, ViT-L, one number", *columns, "status"]
     yield Table(headers, lines, " ".join(notes) or "No ablation.csv is in book/results.")
 
 

@@ -1,4 +1,4 @@
-"""The picture of the whole way at the top of each chapter, with the present chapter marked.
+"""The course map at the top of each chapter, with the present chapter marked.
 
 One drawing for all chapters, written into their first cells by ``python book/_ext/way.py``. It is
 a picture inside the text (a data address), so it shows in Jupyter, in Colab and in the book, also
@@ -39,7 +39,7 @@ STATIONS = (
     ("C", "project", '<path d="M2 52L22 14l12 20 8-12 16 30z"/>'
      '<path d="M18 24c10 0 2 12 12 28h-12c-6-10-2-16 0-28z" fill="#333"/>'),
 )  # fmt: skip
-APPENDICES = (("A1", "a SAM in miniature"), ("A2", "made scenes"))
+APPENDICES = (("A1", "a SAM in miniature"), ("A2", "synthetic scenes"))
 # first two letters of a chapter's file -> its station
 FILES = {"80": "C", "90": "A1", "91": "A2"} | {f"{int(n):02d}": n for n, *_ in STATIONS[:-1]}
 ORANGE, BLUE, WHITE, DARK = "#E69F00", "#0072B2", "#fff", "#333"
@@ -101,7 +101,7 @@ def description(here: str) -> str:
     kind = {"A": "appendix", "C": "project"}.get(here[:1], "chapter")
     marked = f" Marked: {kind} {here}." if here else ""
     return (
-        f"The way through the course, as pictograms in a row: {', '.join(stations)}; below them "
+        f"Course map, as pictograms in a row: {', '.join(stations)}; below them "
         f"the appendices {appendices}.{marked}"
     )
 

@@ -67,7 +67,7 @@ def test_without_records_everything_measured_is_not_run(tables, tmp_path):
             assert row[-1] == "not run"
             assert len(row) == len(table.headers)
     assert list(tables.others(tmp_path)) == []
-    for name in ("own_choice.csv", "encoder_speed.csv", "data_loading.csv"):
+    for name in ("mask_choice.csv", "encoder_speed.csv", "data_loading.csv"):
         assert name in [row[0] for row in next(tables.records(tmp_path)).rows]
 
 

@@ -21,6 +21,22 @@ def test_the_working_folder_counts_too(monkeypatch, tmp_path):
     assert records.read("only_here.csv").a.tolist() == [1]
 
 
+def test_older_records_are_read_under_todays_names():
+    old = pd.DataFrame(
+        {"method": ["click, best of 3", "click, own choice", "box"], "own_choice": 1, "pictures": 2}
+    )
+    now = records.renamed(old)
+    assert list(now) == ["method", "highest_predicted_iou", "images"]
+    assert now.method.tolist() == [
+        "click, oracle (best of 3)",
+        "click, highest predicted IoU",
+        "box",
+    ]
+    assert records.renamed(now).equals(now)
+    both = pd.DataFrame({"pictures": [1], "images": [2]})
+    assert records.renamed(both).equals(both), "a name that is taken is not given twice"
+
+
 def test_nothing_is_nothing(capsys):
     assert records.find("no such table.csv") is None
     assert records.read("no such table.csv") is None

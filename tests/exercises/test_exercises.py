@@ -381,7 +381,7 @@ WRONG = {
     ],
     "1.5": [
         (lambda: (a := answered("1.5")) | {"correlation": a["correlation"] ** 2}, "r squared"),
-        (lambda: spoilt("1.5", said=answered("1.5")["said"][1:]), "in pairs"),
+        (lambda: spoilt("1.5", predicted=answered("1.5")["predicted"][1:]), "in pairs"),
         (lambda: spoilt("1.5", verdict="no"), "you claim 'no'"),
     ],
     "2.1": [
@@ -395,7 +395,7 @@ WRONG = {
     "2.2": [
         (lambda: spoilt("2.2", parameters=48168 - 24 - 768 - 48), "the biases are missing"),
         (lambda: spoilt("2.2", parameters=48168 - 96), "the LayerNorms are missing"),
-        (lambda: spoilt("2.2", reach=9), "one convolution sees"),
+        (lambda: spoilt("2.2", **{"receptive field": 9}), "one convolution sees"),
     ],
     "2.3": [
         ((4.195e6 - 4_058_596, 4.205e6 - 4_058_596), "uses 4.20 M alone"),

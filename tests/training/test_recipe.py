@@ -161,14 +161,14 @@ class TestRecipe:
         if rows is None:
             pytest.skip("an installed package has no records beside it")
         places = rows.pivot_table(
-            "images_per_second", ["pictures", "image_size"], "cache", sort=False
+            "images_per_second", ["images", "image_size"], "cache", sort=False
         )
         for place in set(rows["cache"]) - {"no"}:
-            told = rows[rows["cache"] == place].set_index(["pictures", "image_size"])
+            told = rows[rows["cache"] == place].set_index(["images", "image_size"])
             ratio = places[place] / places["no"]
             assert told["against_no_cache"].to_numpy() == pytest.approx(ratio, rel=0.03, abs=0.02)
         need = rows["images_per_second"] / rows["step_needs"]
-        assert rows["against_need"].to_numpy() == pytest.approx(need, rel=0.1, abs=0.1)
+        assert rows["throughput_over_demand"].to_numpy() == pytest.approx(need, rel=0.1, abs=0.1)
 
     def test_the_matrix_rate_is_a_rate(self):
         assert 1e8 < machine.matrix_rate("cpu", "no", 256) < 1e14

@@ -161,8 +161,8 @@ def check_1_4(answer: Any) -> str:
 
 
 def check_1_5(answer: Any) -> str:
-    answer = parts(answer, ("said", "true", "correlation", "verdict"))
-    expected, true = (numbers(answer[name], None, name) for name in ("said", "true"))
+    answer = parts(answer, ("predicted", "true", "correlation", "verdict"))
+    expected, true = (numbers(answer[name], None, name) for name in ("predicted", "true"))
     n = len(expected)
     if n != len(true):
         raise Wrong(f"{n} scores and {len(true)} IoUs: they belong together in pairs.")

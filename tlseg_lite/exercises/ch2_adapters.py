@@ -90,7 +90,7 @@ def _wrong_middles(kind: str, layer: nn.Module, x: torch.Tensor):
 
 
 def check_2_2(answer: Any) -> str:
-    answer = parts(answer, ("parameters", "reach"))
+    answer = parts(answer, ("parameters", "receptive field"))
     width, d, layers = 768, 24, 2
     with torch.device("meta"):
         truth = sum(p.numel() for p in ATL(width, d, "c" * layers, True).parameters())
@@ -107,7 +107,7 @@ def check_2_2(answer: Any) -> str:
         (2 * down + layers * (conv + norm), "the up-projection has 768 biases, the down one 24."),
     )
     near(answer["parameters"], truth, 0.5, mistakes, "parameters")
-    reach = _reach("c" * layers)
+    side = _receptive_field("c" * layers)
     wrong = (
         (3, "one 3 x 3 convolution sees 3 tokens; each further one adds a token on either side."),
         (9, "3 x 3 tokens are what one convolution sees; asked is the side after two."),
@@ -116,11 +116,11 @@ def check_2_2(answer: Any) -> str:
         (25, "this is the area; asked is its side."),
         (80, "this is in pixels; asked are tokens."),
     )
-    near(answer["reach"], reach, 0.1, wrong, "reach")
-    return f"{truth:,} parameters, and a receptive field of {reach} x {reach} tokens."
+    near(answer["receptive field"], side, 0.1, wrong, "receptive field")
+    return f"{truth:,} parameters, and a receptive field of {side} x {side} tokens."
 
 
-def _reach(middle: str) -> int:
+def _receptive_field(middle: str) -> int:
     """Side of the square of tokens on which an output token of an ATL depends."""
     atl = ATL(8, 4, middle, False)
     tokens = torch.zeros(1, 15, 15, 8, requires_grad=True)

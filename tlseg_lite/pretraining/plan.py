@@ -59,8 +59,8 @@ class Plan:
 
         A third of the usual rates: at the full ones the first minutes undo more than a run of an
         hour or two wins back. A third of the images have details, and the three masks may differ
-        less, so that the model's own choice among them costs less. What comes out is half of what
-        was learned: the mean of the weights before and after.
+        less, so that taking the one with the highest predicted IoU costs less. What comes
+        out is half of what was learned: the mean of the weights before and after.
 
         Args:
             seed: of the images; take one that the weights have not been trained with (the

@@ -1,6 +1,6 @@
-"""Can `sam_mini` choose better among its three masks? Writes book/results/own_choice.csv.
+"""Can `sam_mini` choose better among its three masks? Writes book/results/mask_choice.csv.
 
-    python benchmarks/own_choice.py [--pictures 1200] [--shares 0.05 0.3 1 2] [--sizes 256 384]
+    python benchmarks/mask_choice.py [--pictures 1200] [--shares 0.05 0.3 1 2] [--sizes 256 384]
 
 Encoder, prompt encoder and the decoder's transformer stay as they are. What reads the three masks
 and their expected IoUs from the tokens is trained anew on fresh dead leaves, with the loss of the
@@ -35,7 +35,7 @@ from tlseg_lite.pretraining.prompts import draw_prompts
 from tlseg_lite.sam import prompting as zero_shot
 from tlseg_lite.sam.variants import MINI_WEIGHTS
 
-OUT = Path(__file__).resolve().parent.parent / "book" / "results" / "own_choice.csv"
+OUT = Path(__file__).resolve().parent.parent / "book" / "results" / "mask_choice.csv"
 SEED = 9 * 10**10  # of the training images; other than those of any run and of the held-out ones
 
 Answer = tuple[Tensor, Tensor, Tensor]
@@ -81,8 +81,8 @@ def retrained(sam, known: list[Answer], every: float, epochs: int = 3, rate: flo
     """
     sam = copy.deepcopy(sam)
     decoder = sam.mask_decoder
-    readers = torch.nn.ModuleList(decoder.output_hypernetworks_mlps)
-    trained = [*readers[1:].parameters(), *decoder.iou_prediction_head.parameters()]
+    heads = torch.nn.ModuleList(decoder.output_hypernetworks_mlps)
+    trained = [*heads[1:].parameters(), *decoder.iou_prediction_head.parameters()]
     for weight in trained:
         weight.requires_grad_(True)
     torch.manual_seed(0)
@@ -100,7 +100,7 @@ def retrained(sam, known: list[Answer], every: float, epochs: int = 3, rate: flo
         for i in torch.randperm(len(batches)):
             answer, batch = batches[i]
             tokens, features, targets = (part[batch].float() for part in answer)
-            read = torch.stack([reader(tokens[:, 1 + i]) for i, reader in enumerate(readers)], 1)
+            read = torch.stack([head(tokens[:, 1 + i]) for i, head in enumerate(heads)], 1)
             masks = (read @ features.flatten(2)).unflatten(2, features.shape[2:])
             decoded = objective.Decoded(masks, decoder.iou_prediction_head(tokens[:, 0]), features)
             loss = objective.prompt_loss(decoded, targets, quality=8.0, every=every)
@@ -112,7 +112,7 @@ def retrained(sam, known: list[Answer], every: float, epochs: int = 3, rate: flo
 
 
 def measure(sam, cases: list[Case]) -> dict[str, tuple[float, float]]:
-    """Mean IoU over all regions of the own choice and of the best of three, by prompt."""
+    """Mean IoU of the mask with the highest predicted IoU and of the oracle, by prompt."""
     found: dict[str, list[tuple[float, float]]] = {"click": [], "box": []}
     for image, regions in cases:
         embedded = zero_shot.Embedded(sam, image)
@@ -136,8 +136,8 @@ def lines(sam, sets: dict[str, list[Case]], about: dict) -> Iterator[dict]:
                 "image_size": about["image_size"],
                 "prompt": prompt,
                 "weight_of_mean": about["weight_of_mean"],
-                "own_choice": f"{own:.4f}",
-                "best_of_3": f"{best:.4f}",
+                "highest_predicted_iou": f"{own:.4f}",
+                "oracle": f"{best:.4f}",
                 "trained_prompts": about["trained_prompts"],
                 "weights": about["weights"],
             }
@@ -167,8 +167,8 @@ def main() -> None:
     ]
     number, rows = sum(len(tokens) for tokens, _, _ in known), []
     for share in (None, *options.shares):
-        readers = sams[0] if share is None else retrained(sams[0], known, share)
-        decoder = readers.mask_decoder.state_dict()
+        tuned = sams[0] if share is None else retrained(sams[0], known, share)
+        decoder = tuned.mask_decoder.state_dict()
         for sam in sams:
             model = copy.deepcopy(sam)
             model.mask_decoder.load_state_dict(decoder)
@@ -193,8 +193,8 @@ def write(decoder: dict[str, Tensor], share: float, options: argparse.Namespace)
     with safe_open(start, "pt") as file:
         about = file.metadata()
     new = {f"mask_decoder.{name}": value.half() for name, value in decoder.items()}
-    about["readers"] = (
-        f"the three masks and their expected IoUs trained anew by benchmarks/own_choice.py, "
+    about["output_heads"] = (
+        f"the three masks and their expected IoUs trained anew by benchmarks/mask_choice.py, "
         f"weight of the mean {share:g}, sizes {options.sizes}"
     )
     options.write.mkdir(parents=True, exist_ok=True)
