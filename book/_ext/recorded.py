@@ -42,12 +42,13 @@ _LONG = 90  # characters; longer cells stay in the file
 
 @dataclass
 class Table:
-    """Headers and rows of text; `note` stands below it."""
+    """Headers and rows of text; `text` is a paragraph above it, `note` one below."""
 
     headers: list[str]
     rows: list[list[str]] = field(default_factory=list)
     note: str = ""
     title: str = ""
+    text: str = ""
 
 
 def read(folder: Path, name: str) -> pd.DataFrame | None:

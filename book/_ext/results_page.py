@@ -50,6 +50,8 @@ class Results(SphinxDirective):
         for table in results_tables.TABLES[name](FOLDER):
             if table.title:
                 found.append(nodes.rubric("", table.title))
+            if table.text:
+                found.append(nodes.paragraph("", table.text))
             found.append(table_node(table))
             if table.note:
                 found.append(nodes.paragraph("", table.note, classes=["provenance"]))

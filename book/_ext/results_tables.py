@@ -12,6 +12,7 @@ from pathlib import Path
 
 import chapters
 import pandas as pd
+from main_result import main_result
 from recorded import NOT_RUN, Table, others, provenance, records
 
 REPRODUCED, PARTIAL = "reproduced", "partial"
@@ -229,11 +230,13 @@ def findings(folder: Path) -> Iterator[Table]:
 def hundreds(folder: Path) -> Iterator[Table]:
     """Models trained on hundreds of real images, and the designs at a smaller size."""
     import tlseg_lite as tl
+    from tlseg_lite.experiments.words import name_of
 
     frame = tl.comparison.read(folder / "comparison_real.csv")
     frame = frame[frame.status == "done"]
     lines = []
-    for (data, training_data), runs in frame.groupby(["data", "training_data"], sort=False):
+    kinds = ["data", "training_data", "image_size"]
+    for (data, training_data, side), runs in frame.groupby(kinds, sort=False):
         for own in tl.comparison.summary(runs).itertuples():
             rows = runs[runs.model == own.model]
             found, there = rows.filter(regex="_(small|middle|large)_found$"), []
@@ -245,7 +248,8 @@ def hundreds(folder: Path) -> Iterator[Table]:
             share = f"{found.to_numpy().sum() / there:.0%}"
             seconds = f"{own.seconds:.0f} s"
             trained = f"{own.trainable / 1e6:.2f} M"
-            what = [f"{data}, {training_data}", own.model, mean, str(own.seeds), lead]
+            where = f"{data}, {training_data}, {side:.0f} px"
+            what = [where, name_of(own.model), mean, str(own.seeds), lead]
             lines.append([*what, iou, share, f"{alarms:.0%}", trained, seconds])
     headers = ["data", "model", "test MIoU (%)", "seeds", "TransLandSeg's lead", "landslide IoU"]
     headers += ["landslides found", "images without one: alarms", "trained", "training"]
@@ -267,6 +271,7 @@ def hundreds(folder: Path) -> Iterator[Table]:
 
 
 TABLES = {
+    "main": main_result,
     "chapters": chapters.budget,
     "goals": chapters.aims,
     "budgets": budgets,

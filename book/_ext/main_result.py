@@ -1,0 +1,37 @@
+"""The course's main result for its first page: recorded rows on real images, and what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from recorded import NOT_RUN, Table, provenance
+
+
+def main_result(folder: Path) -> Iterator[Table]:
+    """The models on hundreds of real images, best first; sentences computed from the rows."""
+    import tlseg_lite as tl
+    from tlseg_lite.experiments import words
+
+    headers = ["model", "test MIoU (%)", "landslide IoU (%)", "trained weights", "training"]
+    frame = tl.comparison.read(folder / "comparison_real.csv")
+    frame = frame[(frame.status == "done") & (frame.training_data == "real")]
+    if frame.empty:
+        yield Table(headers, [["–"] * (len(headers) - 1) + [NOT_RUN]], "No comparison_real.csv.")
+        return
+    table = words.most_models(tl.comparison.summary(frame))
+    one = frame[frame.image_size == table.image_size.iloc[0]]
+    lines = []
+    for own in table.sort_values("mean", ascending=False).itertuples():
+        runs = one[one.model == own.model]
+        iou = words.percent(runs.test_landslide_iou.mean())
+        trained, minutes = f"{own.trainable / 1e6:.2f} M", f"{own.seconds / 60:.0f} min"
+        lines.append([words.name_of(own.model), words.percent(own.mean), iou, trained, minutes])
+    said = [words.ranking(table), words.parts(table)]
+    grid = tl.ablation.read(folder / "ablation_real.csv")
+    if len(grid):
+        said.append(words.residual(tl.ablation.summary(grid)))
+    where = f"{one.data_source.iloc[0]}; {one.train_images.iloc[0]:.0f} train, "
+    where += f"{one.test_images.iloc[0]:.0f} test; sam_mini and all others at "
+    where += f"{one.image_size.iloc[0]:.0f} pixels. "
+    yield Table(headers, lines, f"{where}{provenance(one)}", text=" ".join(said))

@@ -1,0 +1,145 @@
+"""What the chapters say about recorded rows is compared with the rows: both change as one.
+
+A sentence is quoted here with the numbers that it needs. A record that comes out differently makes
+its test fail, and the text has to be written anew.
+"""
+
+import nbformat
+import pytest
+from course import ROOT
+
+import tlseg_lite as tl
+from tlseg_lite.experiments.words import FROM_SCRATCH, most_models
+
+
+def says(chapter, sentence):
+    """Whether a chapter's text has a sentence."""
+    path = next((ROOT / "notebooks").glob(f"{chapter}_*.ipynb"))
+    cells = nbformat.read(path, as_version=nbformat.NO_CONVERT).cells
+    return any(sentence in c.source for c in cells if c.cell_type == "markdown")
+
+
+@pytest.fixture(scope="module")
+def summary():
+    rows = tl.comparison.read(ROOT / "book" / "results" / "comparison.csv")
+    rows, _ = tl.comparison.with_one_backbone(rows)
+    return tl.comparison.summary(rows, reference="TransLandSeg")
+
+
+def column(summary, data, training, name="lead"):
+    """model -> a column of one protocol's rows; leads and means in points."""
+    part = summary[(summary.data == data) & (summary.training_data == training)]
+    values = part.set_index("model")[name]
+    return values if name == "verdict" else 100 * values
+
+
+BIJIE = "bijie-samples"
+
+
+def test_chapter_7_real_images_alone(summary):
+    assert says("07", "With real images alone it leads all six by the mean over the seeds: "
+                "TransUNet and SegFormer by about ten points, PSPNet by about five, the other "
+                "three by one to two.")  # fmt: skip
+    lead = column(summary, BIJIE, "real")
+    assert lead[["transunet", "segformer"]].between(8.5, 11.5).all()
+    assert 4 < lead["pspnet"] < 6
+    assert lead[["unet", "ccnet", "deeplabv3plus"]].between(0.5, 2.5).all()
+
+
+def test_chapter_7_scenes_and_real_images(summary):
+    assert says("07", "TransLandSeg is behind UNet and DeepLabv3+; its soup is level with UNet and "
+                "ahead of the others by the mean, of none with the whole interval")  # fmt: skip
+    verdict = column(summary, BIJIE, "synthetic+real", "verdict")
+    assert set(verdict[verdict == "behind"].index) == {"unet", "deeplabv3plus"}
+    means = column(summary, BIJIE, "synthetic+real", "mean")
+    soup = column(summary, BIJIE, "soup", "mean")["TransLandSeg"]
+    assert abs(soup - means["unet"]) < 1
+    assert (means[[n for n in FROM_SCRATCH if n != "unet"]] < soup).all()
+
+
+def test_chapter_7_few_images(summary):
+    assert says("07", "With ten images the best of the networks has caught up.")
+    five, ten = (column(summary, BIJIE, f"real-{n}") for n in (5, 10))
+    assert five[list(FROM_SCRATCH)].min() > 10
+    assert ten[list(FROM_SCRATCH)].min() < 1
+
+
+def test_chapter_7_few_scenes(summary):
+    assert says("07", "it leads all six networks by three to six points, three of them with the "
+                "whole interval, and the pre-trained weights lead the random ones by nearly "
+                "nine")  # fmt: skip
+    lead = column(summary, "synthetic-bijie", "real")
+    verdict = column(summary, "synthetic-bijie", "real", "verdict")
+    assert lead[list(FROM_SCRATCH)].between(2.5, 6.5).all()
+    assert (verdict[list(FROM_SCRATCH)] == "ahead").sum() == 3
+    assert 8.5 < lead["TransLandSeg on random weights"] < 9
+
+
+def test_chapter_7_landslide4sense(summary):
+    assert says("07", "all of them lie within about two points of TransLandSeg, most of them above")
+    lead = column(summary, "landslide4sense-samples", "real")[list(FROM_SCRATCH)]
+    assert lead.abs().max() < 2.5
+    assert (lead < 0).sum() > 3
+
+
+def test_chapter_7_soup_of_random_starts(summary):
+    assert says("07", "The soup of UNet scores what the all-negative baseline scores.")
+    assert column(summary, BIJIE, "soup", "mean")["unet"] < 50
+
+
+def test_appendix_1_transfer(summary):
+    assert says("90", "in our record by seven to eight points on average")
+    assert 7 <= column(summary, BIJIE, "real")["TransLandSeg on random weights"] <= 8
+    assert says("90", "The adapters themselves add little here")
+    assert abs(column(summary, BIJIE, "real")["decoder-only"]) < 1
+
+
+def test_appendix_1_transfer_holds_with_every_seed():
+    assert says("90", "ahead of the random ones with every seed")
+    rows = tl.comparison.read(ROOT / "book" / "results" / "comparison.csv")
+    rows, _ = tl.comparison.with_one_backbone(rows)
+    rows = rows[(rows.data == BIJIE) & (rows.training_data == "real")]
+    own, random = (
+        tl.comparison.pooled(rows[rows.model == name])
+        for name in ("TransLandSeg", "TransLandSeg on random weights")
+    )
+    assert all(own[seed] > random[seed] for seed in set(own) & set(random))
+
+
+def test_appendix_2_training_data(summary):
+    assert says("91", "on Landslide4Sense even level with it")
+    bijie, sense = (
+        {k: column(summary, data, k, "mean")["TransLandSeg"]
+         for k in ("real", "synthetic", "synthetic+real", "soup")}
+        for data in (BIJIE, "landslide4sense-samples")
+    )  # fmt: skip
+    assert 0 < bijie["real"] - bijie["synthetic"] < 4
+    assert abs(sense["real"] - sense["synthetic"]) < 1
+    assert says("91", "On Bijie it is no better than the scenes alone.")
+    assert bijie["synthetic+real"] <= bijie["synthetic"]
+    assert max(bijie, key=bijie.get) == "soup"
+    assert says("91", "On Landslide4Sense it is the other way round: one after the other is best, "
+                "and the soup is by the mean behind both of its parts.")  # fmt: skip
+    assert max(sense, key=sense.get) == "synthetic+real"
+    assert sense["soup"] < min(sense["real"], sense["synthetic"])
+
+
+def page(name):
+    return (ROOT / "book" / name).read_text("utf-8")
+
+
+def test_introduction_says_what_the_rows_on_hundreds_of_images_say(summary):
+    assert "a network from scratch is not behind" in page("intro.md")
+    rows = tl.comparison.read(ROOT / "book" / "results" / "comparison_real.csv")
+    real = rows[(rows.status == "done") & (rows.training_data == "real")]
+    first = most_models(tl.comparison.summary(real)).set_index("model")["mean"]
+    assert first[[n for n in FROM_SCRATCH if n in first]].max() > first["TransLandSeg"] - 0.005
+    assert "The residual of the ATL layer matters here as it does in the paper." in page("intro.md")
+    grid = tl.ablation.read(ROOT / "book" / "results" / "ablation_real.csv")
+    found = tl.ablation.findings(grid).set_index("finding")
+    assert found.verdict["the residual matters"] == "holds"
+    assert "five or ten images, where the pre-trained model is ahead" in page("intro.md")
+    five, ten = (column(summary, BIJIE, f"real-{n}")[list(FROM_SCRATCH)] for n in (5, 10))
+    assert five.min() > 0
+    assert ten.mean() > 0
+    assert ten.min() > -1

@@ -1,0 +1,130 @@
+"""Sentences about recorded rows, computed from them: who leads, what a part adds, what is open."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from tlseg_lite.experiments.summary import FINDINGS, PROTOCOL
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NAMES = {
+    "unet": "UNet",
+    "pspnet": "PSPNet",
+    "deeplabv3plus": "DeepLabv3+",
+    "segformer": "SegFormer",
+    "ccnet": "CCNet",
+    "transunet": "TransUNet",
+    "full-fine-tuning": "full fine-tuning",
+    "full-fine-tuning-tenth-rate": "full fine-tuning at a tenth of the rate",
+    "decoder-only": "mask decoder only",
+    "LoRA-4": "LoRA of rank 4",
+    "TransLandSeg-released": "TransLandSeg as released",
+    "TransLandSeg on random weights": "TransLandSeg on random frozen weights",
+    "decoder-only on random weights": "mask decoder only, on random frozen weights",
+}
+"""A model's or a design's name for readers; others are called as they are."""
+
+FROM_SCRATCH = ("unet", "pspnet", "deeplabv3plus", "segformer", "ccnet", "transunet")
+"""Models that begin with random weights and train all of them."""
+
+
+def name_of(model: str) -> str:
+    """A model's name for readers: ``"PSPNet"`` for ``"pspnet"``."""
+    return NAMES.get(model, model)
+
+
+def percent(value: float) -> str:
+    """A fraction in percent with one decimal and no unit: ``"79.5"``."""
+    return f"{100 * value:.1f}"
+
+
+def ranking(table: pd.DataFrame, reference: str = "TransLandSeg") -> str:
+    """The order of the models of one protocol, and whether networks from scratch are behind.
+
+    Args:
+        table: the rows of one protocol from `comparison.summary`.
+        reference: the model that the sentence is about.
+
+    Raises:
+        ValueError: the table has no row of the reference.
+    """
+    trained = table[table.trainable > 0].sort_values("mean", ascending=False)
+    if reference not in set(trained.model):
+        there = ", ".join(trained.model) or "none"
+        raise ValueError(f"no row of {reference} among the trained models ({there})")
+    own = float(trained[trained.model == reference]["mean"].iloc[0])
+    order = ", ".join(f"{name_of(r.model)} {percent(r.mean)}" for r in trained.itertuples())
+    scratch = trained[trained.model.isin(FROM_SCRATCH)]
+    text = f"Test MIoU in percent: {order}."
+    if len(scratch):
+        ahead = scratch[scratch["mean"] > own]
+        names = ", ".join(name_of(model) for model in ahead.model)
+        if len(ahead) == len(scratch):
+            text += f" All networks from scratch ({names}) are ahead of {reference} by their means."
+        elif len(ahead):
+            verb = "is" if len(ahead) == 1 else "are"
+            text += f" Of the networks from scratch {names} {verb} ahead of {reference},"
+            text += " the others behind."
+        else:
+            text += f" All networks from scratch are behind {reference} by their means."
+    if trained.seeds.max() == 1:
+        text += " One seed each: there is no interval, and the order is open."
+    return text
+
+
+def parts(table: pd.DataFrame, reference: str = "TransLandSeg") -> str:
+    """What the adapters and the pre-training add: the reference beside rows that lack one of them.
+
+    Args:
+        table: the rows of one protocol from `comparison.summary`.
+        reference: the whole model.
+    """
+    sentences = []
+    for other, what in (
+        ("decoder-only", "the adapters add to the mask decoder alone"),
+        ("TransLandSeg on random weights", "the pre-trained weights add to random frozen ones"),
+    ):
+        row = table[(table.model == other) & (table.pairs > 0)]
+        if len(row):
+            r = row.iloc[0]
+            ends = ""
+            if not math.isnan(r.lead_low):
+                ends = f" ({100 * r.lead_low:+.1f} to {100 * r.lead_high:+.1f})"
+            seeds = "one seed" if r.pairs == 1 else f"{r.pairs} seeds"
+            sentences.append(f"{100 * r.lead:+.1f}{ends} points are what {what}, {seeds}")
+    text = "; ".join(sentences)
+    return f"{text}." if text else f"No row lacks one part of {reference}: nothing to compare."
+
+
+def residual(summary: pd.DataFrame) -> str:
+    """The designs without the residual beside their counterparts with it.
+
+    Args:
+        summary: from `ablation.summary`, of one setting.
+    """
+    means = summary.set_index("design")["mean"]
+    sentences = []
+    whole, without = FINDINGS["the residual matters"]
+    for one, other in zip(whole, without, strict=True):
+        if one in means and other in means:
+            verb = "falls" if means[other] < means[one] else "rises"
+            ends = f"from {percent(means[one])} to {percent(means[other])}"
+            sentences.append(f"{verb} {ends} ({one}, {other})")
+    if not sentences:
+        return "No design is there with and without the residual."
+    return f"Without the residual the test MIoU {' and '.join(sentences)}."
+
+
+def most_models(table: pd.DataFrame) -> pd.DataFrame:
+    """Of a summary over several protocols the rows of the one with the most models.
+
+    Raises:
+        ValueError: the table is empty.
+    """
+    if table.empty:
+        raise ValueError("the summary has no rows; give one of rows that are there")
+    groups = [group for _, group in table.groupby(list(PROTOCOL), sort=False)]
+    return max(groups, key=lambda group: group.model.nunique())
