@@ -180,7 +180,9 @@ def map_diagram() -> Diagram:
     boxes = {
         "scene": Box("scene", ("GeoTIFF with its", "coordinate system"), "data", (0, 0), (0, 0)),
         "windows": Box("windows", ("a fixed grid,", "overlapping"), "step", (1, 0), (0, 1)),
-        "model": Box("adapted SAM", ("a batch of windows", "after the other"), "step", (2, 0), (0, 2)),
+        "model": Box(
+            "adapted SAM", ("a batch of windows", "after the other"), "step", (2, 0), (0, 2)
+        ),
         "blend": Box("blending", ("smooth weights", "in the overlap"), "step", (3, 0), (0, 3)),
         "probability": Box(
             "probability.tif", ("Cloud-Optimized", "GeoTIFF"), "data", (3, 1), (1, 3)
