@@ -10,11 +10,13 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from course import ROOT
 from PIL import Image
 
 import tlseg_lite as tl
 from tlseg_lite.cli.commands import main
+from tlseg_lite.data.transforms import PAD_COLOUR
 from tlseg_lite.scenes.export import synthesize
 
 TRAIN = ["train", "--data", "synthetic", "--n", "8", "--recipe", "laptop", "--quiet"]
@@ -136,6 +138,77 @@ def test_predict_writes_masks_of_the_images_sizes(run, pictures, tmp_path, capsy
     assert main(call) == 1
     assert "nothing is overwritten" in capsys.readouterr().err
     assert (out / "a_mask.png").read_bytes() == before
+
+
+def test_predict_takes_the_model_by_name_or_first(run, pictures, tmp_path, capsys):
+    def masks(folder):
+        return {p.name: p.read_bytes() for p in (tmp_path / folder).iterdir()}
+
+    model = str(run / "best.safetensors")
+    assert main(["predict", str(run), *pictures, "--out", str(tmp_path / "first")]) == 0
+    assert main(["predict", *pictures, "--model", model, "--out", str(tmp_path / "named")]) == 0
+    assert main(["predict", "--out", str(tmp_path / "c"), "--model", str(run), *pictures]) == 0
+    assert masks("first") == masks("named") == masks("c")
+    assert set(masks("c")) == {"a_mask.png", "b_mask.png"}
+    capsys.readouterr()
+    for files in (pictures, pictures[:1], [str(run)]):
+        with pytest.raises(SystemExit, match="2"):
+            main(["predict", *files, "--out", str(tmp_path / "d")])
+        assert f"no model for {files[0]}: give --model" in capsys.readouterr().err
+    assert not (tmp_path / "d").exists()
+
+
+def test_predict_takes_a_threshold_or_the_model_s_own(run, pictures, tmp_path, capsys):
+    model = tl.load_model(run / "best.safetensors")
+    wanted = tl.predict(model, tl.data.read_image(pictures[0])).sigmoid()[0].numpy()
+    middle = float(np.median(wanted))
+    model.trained_on = model.trained_on | {"threshold": float(np.log(middle / (1 - middle)))}
+    model.save(tmp_path / "own.safetensors")
+    call = ["predict", pictures[0], "--model", str(tmp_path / "own.safetensors"), "--threshold"]
+    for given in ("own", repr(middle)):
+        out = tmp_path / given
+        assert main([*call, given, "--out", str(out)]) == 0
+        assert f"above {middle:.2f}" in capsys.readouterr().out
+        mask = np.asarray(Image.open(out / "a_mask.png")) > 0
+        unsure = np.abs(wanted - middle) < 1e-6
+        np.testing.assert_array_equal(mask[~unsure], (wanted > middle)[~unsure])
+        assert 0.4 < mask.mean() < 0.6
+    for given in ("2", "0", "half"):
+        with pytest.raises(SystemExit, match="2"):
+            main([*call, given, "--out", str(tmp_path / "bad")])
+        assert "no probability between 0 and 1, nor 'own'" in capsys.readouterr().err
+
+
+def test_predict_reads_images_as_in_the_training(run, pictures, tmp_path, capsys):
+    """Bands and limits are the model's; a pixel without data is no landslide."""
+    rasterio = pytest.importorskip("rasterio")
+    low, high = (100.0, 0.0, 50.0), (3000.0, 2000.0, 2500.0)
+    scaling = tl.data.Scaling((4, 2, 1), low, high)
+    model = tl.load_model(run / "best.safetensors")
+    model.trained_on = model.trained_on | {"scaling": scaling.as_dict()}
+    model.save(tmp_path / "own.safetensors")
+    values = np.random.default_rng(1).integers(1, 3000, (4, 40, 50), dtype=np.uint16)
+    values[:, 10:20, 10:20] = 0
+    about = {"driver": "GTiff", "count": 4, "dtype": "uint16", "height": 40, "width": 50}
+    with rasterio.open(tmp_path / "bands.tif", "w", nodata=0, crs="EPSG:32648",
+                       transform=rasterio.Affine(2, 0, 9, 0, -2, 9), **about) as file:  # fmt: skip
+        file.write(values)
+    call = ["predict", "--model", str(tmp_path / "own.safetensors"), "--out", str(tmp_path / "out")]
+    call += ["--threshold", "1e-9", "--probability", "npy"]
+    assert main([*call, str(tmp_path / "bands.tif")]) == 0
+    there = values[0] > 0
+    image = torch.from_numpy(scaling(values[[3, 1, 0]]))
+    image[:, torch.from_numpy(~there)] = torch.tensor(PAD_COLOUR)[:, None]
+    wanted = tl.predict(model, image).sigmoid()[0].numpy()
+    found = np.load(tmp_path / "out" / "bands_probability.npy")
+    np.testing.assert_allclose(found[there], wanted[there], atol=1e-6)
+    mask = np.asarray(Image.open(tmp_path / "out" / "bands_mask.png"))
+    np.testing.assert_array_equal(mask > 0, there)
+    assert main([*call, pictures[0]]) == 1
+    assert "has 3 bands, numbered from 1, and bands are (4, 2, 1)" in capsys.readouterr().err
+    Image.fromarray(np.zeros((9, 9, 4), np.uint8)).save(tmp_path / "eight.png")
+    assert main([*call, str(tmp_path / "eight.png")]) == 1
+    assert "has 8 bits, and the model learned from values up to 3000" in capsys.readouterr().err
 
 
 def test_predict_refuses_by_name_and_writes_nothing(run, pictures, tmp_path, capsys):

@@ -85,6 +85,8 @@ def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
     own.add_argument("--stride", type=whole(1), help="from chip to chip (default: its side)")
     own.add_argument("--negatives", type=float, help="chips without a landslide for each with one")
     own.add_argument("--ground-resolution", type=positive, help="metres of a pixel of the chips")
+    own.add_argument("--pixel-size", type=positive, help="metres, for a scene without a system")
+    own.add_argument("--nodata", type=float, help="a value that means nothing, beside the file's")
 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:
@@ -136,6 +138,8 @@ def _own_data(options: argparse.Namespace, parser: argparse.ArgumentParser, seed
     return tl.data.Chips(
         *(*given, options.chip, options.stride, negatives),
         resolution=options.ground_resolution,
+        pixel_size=options.pixel_size,
+        nodata=options.nodata,
         seed=seed,
         **common,
     )

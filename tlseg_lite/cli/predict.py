@@ -12,8 +12,14 @@ from tlseg_lite.cli.options import add_weights, on_device, saved_model
 def add_parser(commands) -> None:
     """The command's arguments."""
     p = commands.add_parser("predict", help="masks of image files by a saved model")
-    p.add_argument("model", type=Path, metavar="MODEL", help="a run's folder or a best.safetensors")
-    p.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="RGB images of any size")
+    p.add_argument(
+        "files",
+        type=Path,
+        nargs="+",
+        metavar="IMAGE",
+        help="RGB images of any size; without --model the first of the files is the model",
+    )
+    p.add_argument("--model", type=Path, help="a run's folder or a best.safetensors")
     p.add_argument(
         "--out",
         type=Path,
@@ -25,23 +31,67 @@ def add_parser(commands) -> None:
         choices=("png", "npy"),
         help="also NAME_probability: 16-bit PNG, 65535 for 1, or float32 NumPy",
     )
+    p.add_argument(
+        "--threshold",
+        type=_threshold,
+        default=0.5,
+        help="probability above which is landslide (default 0.5, as in evaluate); own: the one "
+        "that the model chose on its validation images, as in map",
+    )
     add_weights(p)
     p.set_defaults(action=predict)
+
+
+def _threshold(text: str) -> float | None:
+    """The type of ``--threshold``: a probability, or None for the model's own."""
+    if text == "own":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no probability between 0 and 1, nor 'own'")
+    return value
+
+
+def _model_and_images(
+    options: argparse.Namespace, parser: argparse.ArgumentParser
+) -> tuple[Path, list[Path]]:
+    """``IMAGE ... --model MODEL``, or ``MODEL IMAGE ...``."""
+    if options.model is not None:
+        return options.model, options.files
+    model, *images = options.files
+    if not images or _is_image(model):
+        parser.error(f"no model for {model}: give --model, a run's folder or a best.safetensors")
+    return model, images
 
 
 def predict(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Write a mask for each image; nothing is written if one of them is none."""
     import tlseg_lite as tl
-    from tlseg_lite.data import read_image
+    from tlseg_lite.maps.threshold import threshold_of
 
-    targets = targets_of(options.images, options.out, options.probability)
-    for image in options.images:
+    saved, images = _model_and_images(options, parser)
+    targets = targets_of(images, options.out, options.probability)
+    for image in images:
         check_is_image(image)
-    model = on_device(saved_model(options.model, options.weights))
-    for image in options.images:
-        probability = tl.predict(model, read_image(image)).sigmoid()[0].cpu().numpy()
-        write(probability, *targets[image])
-    print(f"written    {len(targets)} masks in {options.out}")
+    model = on_device(saved_model(saved, options.weights))
+    cut = threshold_of(model, options.threshold)
+    for image in images:
+        pixels, valid = _read(model, image)
+        probability = tl.predict(model, pixels).sigmoid()[0].cpu().numpy() * valid
+        write(probability, *targets[image], cut)
+    print(f"written    {len(targets)} masks in {options.out}: probabilities above {cut:.2f}")
+
+
+def _read(model, path: Path) -> tuple:
+    """An image float32 (3, H, W) in [0, 1] and its valid pixels, with the training's scaling."""
+    from tlseg_lite.data import Scaling, read_image
+    from tlseg_lite.data.folder import read_scaled
+
+    known = getattr(model, "trained_on", {}).get("scaling")
+    return read_scaled(path, Scaling.from_dict(known)) if known else (read_image(path), True)
 
 
 def targets_of(
@@ -74,6 +124,16 @@ def targets_of(
     return targets
 
 
+def _is_image(path: Path) -> bool:
+    from tlseg_lite.core.errors import DataError
+
+    try:
+        check_is_image(path)
+    except (DataError, FileNotFoundError):
+        return False
+    return True
+
+
 def check_is_image(path: Path) -> None:
     """DataError or FileNotFoundError unless `path` is an image file, by its first bytes."""
     from tlseg_lite.core.errors import DataError, MissingDataError
@@ -87,8 +147,8 @@ def check_is_image(path: Path) -> None:
         read_pixels(path)  # says why
 
 
-def write(probability, mask: Path, more: Path | None) -> None:
-    """Write a mask (H, W), 255 where `probability` is above 0.5, and the probabilities."""
+def write(probability, mask: Path, more: Path | None, threshold: float = 0.5) -> None:
+    """Write a mask (H, W), 255 where `probability` is above `threshold`, and the probabilities."""
     import numpy as np
     from PIL import Image
 
@@ -102,6 +162,6 @@ def write(probability, mask: Path, more: Path | None) -> None:
         with open(path, "wb") as file:
             np.save(file, probability.astype(np.float32))
 
-    write_mask(mask, probability > 0.5)
+    write_mask(mask, probability > threshold)
     if more is not None:
         write_atomically(more, npy if more.suffix == ".npy" else png)

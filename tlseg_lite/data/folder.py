@@ -20,8 +20,62 @@ from tlseg_lite.data.images import (
 )
 from tlseg_lite.data.pixels import IMAGE_SUFFIXES, layout_of, read_pixels
 from tlseg_lite.data.rasters import Raster
-from tlseg_lite.data.scaling import SAMPLE, scaling_for, thinned
+from tlseg_lite.data.scaling import SAMPLE, Scaling, scaling_for, thinned
 from tlseg_lite.data.transforms import PAD_COLOUR
+
+
+def read_bands(path: Path, bands: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Bands (C, H, W) of an image file as stored, and which pixels are valid, bool (H, W).
+
+    Args:
+        path: PNG, JPEG, BMP, or any TIFF that GDAL reads.
+        bands: their numbers, from 1; a palette image has the three of its colours.
+
+    Raises:
+        DataError: unreadable, or a band is not there.
+        ImportError: TIFF or 16 bits without rasterio.
+    """
+    layout = layout_of(path)
+    if layout is not None and (layout.format == "TIFF" or layout.bits > 8):
+        raster = Raster(path, tuple(bands))
+        if not raster.exact:  # pixels that are not square: taken as they are
+            raster = Raster(path, tuple(bands), pixel_size=1.0)
+        return raster.read(0, 0, raster.height, raster.width)
+    pixels = read_pixels(path)
+    values = pixels.values
+    if pixels.palette is not None:
+        values = pixels.palette[values if pixels.mode == "P" else values[..., 0]]
+    values = values[..., None] if values.ndim == 2 else values
+    if max(bands) > values.shape[2] or min(bands) < 1:
+        raise DataError(
+            f"{path} has {values.shape[2]} bands, numbered from 1, and bands are {tuple(bands)}; "
+            + ("for a grey image give bands=(1, 1, 1)" if values.shape[2] < 3 else "choose")
+        )
+    chosen = values[..., [band - 1 for band in bands]].transpose(2, 0, 1)
+    return chosen, np.ones(chosen.shape[1:], bool)
+
+
+def read_scaled(path: Path, scaling: Scaling) -> tuple[torch.Tensor, np.ndarray]:
+    """An image as a model learned from others: float32 (C, H, W) in [0, 1], and what is valid.
+
+    Args:
+        path: as in `read_bands`.
+        scaling: bands and limits, as a saved model keeps them.
+
+    Pixels that are not valid, bool (H, W), have the colour of the padding.
+
+    Raises:
+        DataError: as `read_bands`; or 8 bits, where the limits are of more.
+    """
+    values, valid = read_bands(path, scaling.bands)
+    if values.dtype == np.uint8 and max(scaling.high) > 255:
+        raise DataError(
+            f"{path} has 8 bits, and the model learned from values up to {max(scaling.high):g}; "
+            "give the image as it was in the training"
+        )
+    image = scaling(values)
+    image[:, ~valid] = np.array(PAD_COLOUR, np.float32)[:, None]
+    return torch.from_numpy(image), valid
 
 
 class Folder(LandslideDataset):
@@ -77,39 +131,18 @@ class Folder(LandslideDataset):
             raise ValueError(f"ground_width is {ground_width}; expected metres above 0")
         self.ground_width = ground_width
         self.source = f"{len(self.ids)} images of the folder {images.name}"
-        first = self._read(self.pairs[0][0])[0]
+        first = read_bands(self.pairs[0][0], self.bands)[0]
         self._kind = first.dtype
         self.scaling = scaling_for(scale, self.bands, self._kind, self._sample())
 
     def _sample(self) -> Iterator[np.ndarray]:
         for path, _ in self.pairs:
-            values, valid = self._read(path)
+            values, valid = read_bands(path, self.bands)
             yield thinned(values[:, valid], max(1024, SAMPLE // len(self.pairs)))
-
-    def _read(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
-        """The chosen bands (3, H, W) as stored, and which pixels are valid, bool (H, W)."""
-        layout = layout_of(path)
-        if layout is not None and (layout.format == "TIFF" or layout.bits > 8):
-            raster = Raster(path, self.bands)
-            if not raster.exact:  # pixels that are not square: taken as they are
-                raster = Raster(path, self.bands, pixel_size=1.0)
-            return raster.read(0, 0, raster.height, raster.width)
-        pixels = read_pixels(path)
-        values = pixels.values
-        if pixels.palette is not None:
-            values = pixels.palette[values if pixels.mode == "P" else values[..., 0]]
-        values = values[..., None] if values.ndim == 2 else values
-        if max(self.bands) > values.shape[2] or min(self.bands) < 1:
-            raise DataError(
-                f"{path} has {values.shape[2]} bands, numbered from 1, and bands are {self.bands}; "
-                + ("for a grey image give bands=(1, 1, 1)" if values.shape[2] < 3 else "choose")
-            )
-        chosen = values[..., [band - 1 for band in self.bands]].transpose(2, 0, 1)
-        return chosen, np.ones(chosen.shape[1:], bool)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         path, mask_path = self.pairs[index]
-        values, valid = self._read(path)
+        values, valid = read_bands(path, self.bands)
         if values.dtype != self._kind:
             raise DataError(
                 f"{path} holds {values.dtype}, the first image {self._kind}; one scaling for both "

@@ -36,7 +36,8 @@ def read_polygons(
     if crs is None and frame.crs is not None:
         raise DataError(
             f"{what} have the system {frame.crs.name!r} and the scene has none: they cannot be "
-            "laid on it. Give the scene its system in a GIS, or polygons in its own coordinates"
+            "laid on it. Give the scene its system in a GIS, or polygons in its own coordinates as "
+            "a GeoPackage without a system (a GeoJSON always has one)"
         )
     if crs is not None and frame.crs is None:
         raise DataError(

@@ -82,7 +82,7 @@ def predict_windows(models: Sequence[torch.nn.Module], job: Job, task: Task) -> 
         DataError: the scene is damaged there.
         FloatingPointError: the logits are not finite.
     """
-    windows, valids = _read(job, task)
+    windows, valids = read_windows(job, task)
     answers: list[Answer] = []
     on_cpu = all(next(model.parameters()).device.type == "cpu" for model in models)
     step = GROUP if on_cpu else len(windows)
@@ -98,7 +98,7 @@ def predict_windows(models: Sequence[torch.nn.Module], job: Job, task: Task) -> 
     return answers
 
 
-def _read(job: Job, task: Task) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def read_windows(job: Job, task: Task) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Each window as an image float32 (C, side, side) in [0, 1], and what of it is valid."""
     grid, first = job.windows, task.columns[0]
     height = min(grid.side, grid.height - task.row)

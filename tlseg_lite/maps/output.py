@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 
@@ -109,11 +110,14 @@ class Folder:
         return count
 
     def keep(self, index: int, levels: np.ndarray) -> None:
-        """Write finished rows: uint8 (layers, n, width)."""
+        """Write finished rows: uint8 (layers, n, width); as `np.savez_compressed`, but fast."""
 
         def write(temporary: Path) -> None:
-            with open(temporary, "wb") as file:
-                np.savez_compressed(file, levels=levels)
+            with (
+                ZipFile(temporary, "w", ZIP_DEFLATED, compresslevel=1) as archive,
+                archive.open("levels.npy", "w") as file,
+            ):
+                np.lib.format.write_array(file, levels)
 
         write_atomically(self.part(index), write)
 
@@ -194,6 +198,7 @@ def write_cog(
                     str(temporary),
                     driver="COG",
                     compress="DEFLATE",
+                    num_threads="ALL_CPUS",  # the same file
                     blocksize=BLOCK,
                     overview_resampling="NEAREST" if scale == 1 else "AVERAGE",
                     bigtiff="IF_SAFER",

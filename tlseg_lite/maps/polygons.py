@@ -119,9 +119,17 @@ def _origins(folder: Path, frame: gpd.GeoDataFrame, raster: Raster) -> np.ndarra
 def _write_footprint(folder: Path, raster: Raster) -> None:
     """footprint.gpkg: one multipolygon of the pixels that are not nodata."""
     import geopandas as gpd
+    from shapely.geometry import Polygon
 
-    rows = mapped_rows(lambda values: (values != NODATA).astype(np.uint8), folder / "mask.tif")
-    parts = _traced(folder, rows, raster)
+    def valid() -> Iterator[np.ndarray]:
+        return mapped_rows(lambda v: (v != NODATA).astype(np.uint8), folder / "mask.tif")
+
+    if all(rows.all() for rows in valid()):  # most scenes; tracing takes its time
+        h, w = raster.height, raster.width
+        shape = Polygon(corners(raster.transform, [(0, 0), (h, 0), (h, w), (0, w)]))
+        parts = gpd.GeoSeries([shape], crs=raster.crs and raster.crs.to_wkt())
+    else:
+        parts = _traced(folder, valid(), raster)
     whole = gpd.GeoDataFrame(geometry=[parts.union_all()], crs=parts.crs)
     save(measured(whole, raster, 0), folder / "footprint.gpkg", "footprint")
 

@@ -22,7 +22,7 @@ def probabilities(path: Path, polygons: gpd.GeoSeries) -> np.ndarray:
     """Mean and largest probability of the pixels of each polygon: (N, 2), in [0, 1]."""
     total, count, largest = np.zeros((3, len(polygons)))
     with opened(path) as file:
-        for values, owner, core in _zones(file, polygons):
+        for values, owner, core in _zones(file, polygons, small=False):
             inside = (owner[core] >= 0) & (values[core] != NODATA)
             who, levels = owner[core][inside], values[core][inside]
             total += np.bincount(who, levels, len(polygons))
@@ -75,12 +75,13 @@ def _slope(z: np.ndarray, across: float, down: float) -> np.ndarray:
 
 
 def _zones(
-    file: Any, polygons: gpd.GeoSeries
+    file: Any, polygons: gpd.GeoSeries, small: bool = True
 ) -> Iterator[tuple[np.ndarray, np.ndarray, tuple[slice, slice]]]:
     """Values (h, w) of some rows, the polygon that each pixel is in (-1: none), what of it counts.
 
-    A pixel is in the polygon that its middle is in; polygons do not overlap. Rows and columns
-    beside those that count are neighbours, for slopes.
+    A pixel is in the polygon that its middle is in; polygons do not overlap. Where some may be
+    `small`, between the middles of all pixels, each also has the pixel that it lies in. Rows and
+    columns beside those that count are neighbours, for slopes.
     """
     from rasterio.features import rasterize
     from rasterio.windows import Window
@@ -91,7 +92,9 @@ def _zones(
     inside = (boxes[:, :2] < boxes[:, 2:]).all(1)
     if not inside.any():
         return
-    shapes, spots = list(polygons), list(polygons.representative_point())
+    shapes = [list(polygons)]
+    if small:
+        shapes.insert(0, list(polygons.representative_point()))
     top, left = boxes[inside, :2].min(0)
     bottom, right = boxes[inside, 2:].max(0)
     for start in range(top, bottom, ROWS):
@@ -102,7 +105,7 @@ def _zones(
         x, y = max(left - 1, 0), max(start - 1, 0)
         window = Window(x, y, min(right + 1, file.width) - x, min(stop + 1, file.height) - y)
         values = file.read(1, window=window)
-        burnt = [(shapes_[i], i) for shapes_ in (spots, shapes) for i in here.tolist()]
+        burnt = [(several[i], i) for several in shapes for i in here.tolist()]
         owner = rasterize(
             burnt, values.shape, -1, transform=file.window_transform(window), dtype="int32"
         )
