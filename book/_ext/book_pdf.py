@@ -75,18 +75,21 @@ def make(html: Path, out: Path, wanted: list[tuple[str, str]]) -> int:
     """
     from pypdf import PdfReader, PdfWriter
 
+    for _, name in wanted:
+        if not (html / f"{name}.html").is_file():
+            sys.exit(f"{html / name}.html is missing; run `jupyter-book build .` first")
     program, writer, part_mark, part_now = browser(), PdfWriter(), None, ""
     with tempfile.TemporaryDirectory() as folder:
         for number, (part, name) in enumerate(wanted):
             page, printed = html / f"{name}.html", Path(folder) / f"{number}.pdf"
-            if not page.is_file():
-                sys.exit(f"{page} is missing; run `jupyter-book build .` first")
             print_page(program, page.resolve(), printed, Path(folder) / "profile")
             first = len(writer.pages)
             writer.append(PdfReader(printed), import_outline=False)
             if part and part != part_now:
-                part_mark, part_now = writer.add_outline_item(part, first), part
-            writer.add_outline_item(title_of(page), first, parent=part_mark if part else None)
+                part_mark, part_now = writer.add_outline_item(title=part, page_number=first), part
+            writer.add_outline_item(
+                title=title_of(page), page_number=first, parent=part_mark if part else None
+            )
     writer.add_metadata({"/Title": "Landslides with Segment Anything"})
     out.parent.mkdir(parents=True, exist_ok=True)
     writer.compress_identical_objects()

@@ -6,8 +6,11 @@ without weights that depends on numpy, scipy, pandas and matplotlib alone. What 
 fetch when a reader opens it is Pyodide (Python and those four packages), from its own network
 address; the page says so.
 
-On request only, with ``TLSEG_LITE=1`` and ``pip install -e '.[lite]'``: nobody has seen the
-notebook run yet, since Pyodide comes from the network.
+On request only, with ``TLSEG_LITE=1`` and ``pip install -e '.[lite]'``, as `.ci/run` does. Without
+a network it was tried with Pyodide 314.0.6 beside the site instead of from its address (Python
+3.14, headless Chromium): the kernel starts, `%pip install tlseg-lite` takes the site's own wheel,
+and the package imports. NumPy, SciPy, pandas and Matplotlib for Pyodide could not be had there, so
+the cells after that have been run without a browser only (``tests/support/chapter_alone.py``).
 
 Not through jupyterlite-sphinx: that puts a font from the network, a style sheet and a script into
 every page of the book, and builds six applications.
@@ -35,8 +38,9 @@ ADDRESS = f"{SITE}/notebooks/index.html?path={Path(CHAPTER).name}.ipynb"
 TEXT = (
     "Run this chapter in your browser</a>, without an installation. The notebook and the package "
     "come from this book's server; Python itself (Pyodide, with NumPy, SciPy, pandas and "
-    "Matplotlib) is fetched from cdn.jsdelivr.net when you open it, so this one link needs the "
-    "network. The page that you read does not, and has all results."
+    "Matplotlib) is fetched from cdn.jsdelivr.net, and one small package from pypi.org, when you "
+    "open it, so this one link needs the network. The page that you read does not, and has all "
+    "results."
 )
 LOG = logging.getLogger(__name__)
 
