@@ -69,16 +69,16 @@ def results(folder: Path, page: str, *, budget_ms: int = 10_000, arguments: tupl
 def play(folder: Path, html: str, script: str, **options):
     """Open a piece of HTML, run `script` in it once it is ready, and return what it gives.
 
-    The script sees ``root``, the control, and returns anything that JSON can hold.
+    The script sees ``root``, the control, may wait, and returns anything that JSON can hold.
     """
     page = f"""<!doctype html><meta charset="utf-8"><body>{html}<script>
-window.addEventListener("load", () => setTimeout(() => {{
+window.addEventListener("load", () => setTimeout(async () => {{
   const root = document.querySelector(".tlseg-widget");
   const set = (element, value) => {{
     element.value = value;
     for (const name of ["input", "change"]) element.dispatchEvent(new Event(name));
   }};
-  const out = (() => {{ {script} }})();
+  const out = await (async () => {{ {script} }})();
   const pre = document.createElement("pre");
   pre.id = "results";
   pre.textContent = JSON.stringify(out);

@@ -22,7 +22,7 @@ __getattr__, __dir__, __all__ = lazy(
         "diagrams": "sam_diagram atl_diagram generator_diagram training_diagram map_diagram",
         "layers": "landslide_map map_layers",
         "live": "live_files live_html live_page live_picture",
-        "pictures": "picture_slider",
+        "pictures": "before_after picture_slider",
         "threshold": "threshold_slider",
     },
 )

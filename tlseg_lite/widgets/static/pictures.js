@@ -11,4 +11,27 @@ const show = (root, data) => {
   };
   slider.addEventListener("input", draw);
   draw();
+  const button = root.querySelector("button");
+  if (!button) return;
+  const state = root.querySelector(".state");
+  let timer = 0;
+  const stop = () => {
+    clearInterval(timer);
+    timer = 0;
+    button.textContent = "Play";
+    state.setAttribute("aria-live", "polite");
+  };
+  button.addEventListener("click", () => {
+    if (timer) return stop();
+    if (Number(slider.value) === data.titles.length - 1) slider.value = 0;
+    else slider.value = Number(slider.value) + 1;
+    draw();
+    button.textContent = "Stop";
+    state.setAttribute("aria-live", "off"); // nobody wants every frame read out
+    timer = setInterval(() => {
+      if (Number(slider.value) >= data.titles.length - 1) return stop();
+      slider.value = Number(slider.value) + 1;
+      draw();
+    }, data.pause);
+  });
 };
