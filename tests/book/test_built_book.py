@@ -223,7 +223,7 @@ def test_no_output_needs_a_server(page):
 
 
 _PROBE = """<!doctype html><meta charset="utf-8"><body><script>
-const pages = %s, widths = [390, 1280], results = [];
+const pages = %s, widths = [390, 1400], results = [];
 const wait = ms => new Promise(done => setTimeout(done, ms));
 async function look(page, width) {
   const frame = document.createElement("iframe");
