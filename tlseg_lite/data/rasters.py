@@ -236,23 +236,34 @@ class Raster:
         except RasterioIOError as error:
             raise DataError(
                 f"{self.path} is damaged in the window of {width} x {height} pixels at column "
-                f"{column}, row {row}: {error}. Copy it again from its source"
+                f"{column}, row {row}: {error.__cause__ or error}. Copy it again from its source"
             ) from error
         if values.dtype.kind == "f":
             valid &= np.isfinite(values).all(0)
         return values, valid
 
     def samples(self) -> Iterator[np.ndarray]:
-        """Valid values (C, N) from all over the scene, for percentiles; read when asked for."""
+        """Valid values (C, N) from all over the scene, for percentiles; read when asked for.
+
+        Raises:
+            DataError: the file is damaged.
+        """
         side = SAMPLE**0.5
         shrink = max(1.0, (self.height * self.width) ** 0.5 / side)
         from rasterio.enums import Resampling
+        from rasterio.errors import RasterioIOError
 
         shape = max(1, int(self.height / shrink)), max(1, int(self.width / shrink))
         with opened(self.path) as source:
             about = {"out_shape": shape, "resampling": Resampling.nearest}
-            values = source.read(self.bands, **about)
-            valid = source.dataset_mask(**about) > 0
+            try:
+                values = source.read(self.bands, **about)
+                valid = source.dataset_mask(**about) > 0
+            except RasterioIOError as error:
+                raise DataError(
+                    f"{self.path} is damaged: {error.__cause__ or error}. Copy it again from its "
+                    "source"
+                ) from error
         if self.nodata is not None:
             valid &= (values != self.nodata).any(0)
         yield thinned(values[:, valid], SAMPLE)

@@ -63,7 +63,9 @@ class Folder:
             raise FileExistsError(
                 f"{path} holds files that are no map of this command; give a new or empty folder"
             )
-        self.parts.mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
+        if not self.finished:
+            self.parts.mkdir(exist_ok=True)
         for left_over in [*path.glob(".*.part*"), *self.parts.glob(".*.part*")]:
             left_over.unlink(missing_ok=True)  # of a kill while a file was written
         if not manifest.is_file():
@@ -146,8 +148,11 @@ def _short(value: Any) -> str:
 
 def check_space(folder: Path, raster: Raster, layers: int) -> None:
     """OSError unless the disk surely has room for the map, before hours are spent on it."""
+    if (folder / "probability.tif").is_file():  # it is all there
+        return
     wanted = raster.height * raster.width * (1 + 2.4 * layers)  # rows, GeoTIFFs, overviews
-    free = shutil.disk_usage(folder).free
+    there = next(p for p in [folder, *folder.absolute().parents] if p.is_dir())
+    free = shutil.disk_usage(there).free
     if wanted > free:
         raise OSError(
             f"a map of {raster.width} x {raster.height} pixels needs up to {wanted / 1e9:.1f} GB "

@@ -33,6 +33,7 @@ from tlseg_lite.maps.output import (
 from tlseg_lite.maps.polygons import write_polygons
 from tlseg_lite.maps.threshold import threshold_of
 from tlseg_lite.maps.windows import Blend, Windows
+from tlseg_lite.maps.zonal import check_dem
 
 
 @dataclass(frozen=True)
@@ -151,8 +152,14 @@ def predict_scene(
         raise ValueError("expected one or more models with image_size, such as load_model gives")
     cut = threshold_of(models[0], threshold)
     _check(models, views, uncertainty, batch_size, min_area, simplify)
+
+    def before_hours(raster: Raster) -> None:
+        check_space(Path(out), raster, 2 if uncertainty else 1)
+        if dem is not None:
+            check_dem(dem, raster)
+
     raster, scaling, side, notes = plan(
-        models[0], scene, bands, scale, resolution, pixel_size, nodata
+        *(models[0], scene, bands, scale, resolution, pixel_size, nodata), before_hours
     )
     windows = Windows.of(raster.height, raster.width, side, overlap)
     job = Job(raster, scaling, windows, views, uncertainty)
@@ -160,7 +167,6 @@ def predict_scene(
     for note in notes:
         say(note)
     if not folder.finished:
-        check_space(folder.path, raster, job.layers)
         with predictor(models, job, workers, scheduler) as predict:
             _predict_rows(job, folder, predict, batch_size, progress)
         _refuse_empty(folder, raster)
@@ -192,8 +198,11 @@ def _check(models, views, uncertainty, batch_size, min_area, simplify) -> None:
             raise ValueError(f"{name} is {value}; expected 0 or more")
 
 
-def plan(model, scene, bands, scale, resolution, pixel_size, nodata):
-    """The scene on the map's grid, its scaling, the side of a window there, what was assumed."""
+def plan(model, scene, bands, scale, resolution, pixel_size, nodata, check=None):
+    """The scene on the map's grid, its scaling, the side of a window there, what was assumed.
+
+    `check` gets the scene before any of it is read.
+    """
     known, notes = getattr(model, "trained_on", {}), []
     learned = known.get("scaling") and Scaling.from_dict(known["scaling"])
     bands = tuple(bands or (learned.bands if learned else (1, 2, 3)))
@@ -203,6 +212,8 @@ def plan(model, scene, bands, scale, resolution, pixel_size, nodata):
     if wanted is None and known.get("ground_width"):
         wanted = known["ground_width"] / model.image_size
     raster = Raster(scene, bands, wanted, pixel_size, nodata)
+    if check is not None:
+        check(raster)
     side = model.image_size
     if wanted is None:
         has = "unknown" if raster.resolution is None else f"{raster.resolution:.3g} m"
@@ -225,7 +236,12 @@ def plan(model, scene, bands, scale, resolution, pixel_size, nodata):
                 f"{raster.path} has 8 bits, and the model learned from values up to "
                 f"{max(learned.high):g}; give the scene as it was in the training, or scale="
             )
-    scaling = scaling_for(scale, bands, raster.dtype, raster.samples())
+    try:
+        scaling = scaling_for(scale, bands, raster.dtype, raster.samples())
+    except DataError as error:
+        if raster.path in str(error):
+            raise
+        raise DataError(f"{raster.path}: {error}") from error
     if scale is None and raster.dtype != "uint8":
         notes.append(f"values become 0 to 1 by percentiles of the scene: {scaling}")
     return raster, scaling, side, notes

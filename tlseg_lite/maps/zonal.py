@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlseg_lite.core.errors import DataError
-from tlseg_lite.data.rasters import Raster, opened, same_planet
+from tlseg_lite.data.rasters import Raster, corners, opened, same_planet
 from tlseg_lite.maps.output import LEVELS, NODATA
 
 if TYPE_CHECKING:
@@ -31,6 +31,39 @@ def probabilities(path: Path, polygons: gpd.GeoSeries) -> np.ndarray:
     return np.stack([total / np.maximum(count, 1), largest], 1) / LEVELS
 
 
+def check_dem(dem: str | Path, scene: Raster) -> None:
+    """DataError unless the DEM and the scene have systems of one planet, and some ground in common.
+
+    Also MissingDataError, where there is no DEM.
+    """
+    import geopandas as gpd
+    from shapely.geometry import MultiPoint, Polygon
+
+    grid = _on_one_planet(dem, scene.crs and scene.crs.to_wkt())
+    h, w = scene.height, scene.width
+    edge = [(h * i / 8, w * j / 8) for i in range(9) for j in range(9) if {i, j} & {0, 8}]
+    x, y = zip(*corners(scene.transform, edge), strict=True)
+    spots = gpd.GeoSeries.from_xy(x, y, crs=scene.crs.to_wkt()).to_crs(grid.crs.to_wkt())
+    known = np.isfinite(spots.x) & np.isfinite(spots.y)  # else far from where the system holds
+    place = MultiPoint(list(spots[known])).convex_hull
+    h, w = grid.height, grid.width
+    ground = Polygon(corners(grid.transform, [(0, 0), (0, w), (h, w), (h, 0)]))
+    if not place.intersects(ground):
+        raise DataError(
+            f"{dem} lies elsewhere: it covers {np.round(ground.bounds, 5).tolist()} in its system, "
+            f"and the scene {np.round(place.bounds, 5).tolist()}; give the DEM of the scene's place"
+        )
+
+
+def _on_one_planet(dem: str | Path, crs: Any) -> Raster:
+    """The DEM, if the scene, which has the system `crs`, is on its planet."""
+    grid = Raster(dem, (1,))
+    if grid.crs is None or crs is None:
+        raise DataError(f"{dem} and the scene both need a coordinate system to lay one on another")
+    same_planet(crs, grid.crs.to_wkt(), "the scene and its DEM")
+    return grid
+
+
 def heights(dem: str | Path, polygons: gpd.GeoSeries) -> np.ndarray:
     """Mean slope in degrees, lowest and highest elevation of each polygon: (N, 3).
 
@@ -40,10 +73,7 @@ def heights(dem: str | Path, polygons: gpd.GeoSeries) -> np.ndarray:
     Raises:
         DataError: the DEM or the polygons have no system, or they lie on different planets.
     """
-    grid = Raster(dem, (1,))
-    if grid.crs is None or polygons.crs is None:
-        raise DataError(f"{dem} and the scene both need a coordinate system to lay one on another")
-    same_planet(grid.crs.to_wkt(), polygons.crs, "the scene and its DEM")
+    grid = _on_one_planet(dem, polygons.crs)
     size = len(polygons)
     total, count = np.zeros((2, size))
     lowest, highest = np.full(size, np.inf), np.full(size, -np.inf)
