@@ -31,10 +31,14 @@ def some_prompts():
     ]
 
 
+CONFIGS = {**tl.DESIGNS, "LoRA": tl.LoRAConfig(2), "decoder-only": None}
+
+
 @torch.no_grad()
-def test_without_a_prompt_nothing_changes(sam, images):
-    plain = tl.TransLandSeg(sam, DESIGN, seed=3).eval()
-    keeps = tl.TransLandSeg(sam, DESIGN, seed=3, prompts=True).eval()
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_without_a_prompt_nothing_changes(sam, images, config):
+    plain = tl.TransLandSeg(sam, config, seed=3).eval()
+    keeps = tl.TransLandSeg(sam, config, seed=3, prompts=True).eval()
     assert torch.equal(plain(images), keeps(images))
     assert list(plain.trained_state()) == list(keeps.trained_state())
     assert "prompts" not in plain.description()
@@ -63,7 +67,7 @@ def test_before_training_it_answers_as_sam(sam, images, prompt):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("config", [DESIGN, None, tl.LoRAConfig(2)])
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_an_answer_does_not_depend_on_its_neighbours(sam, images, config):
     model = tl.TransLandSeg(sam, config, prompts=True).eval()
     together = model(images, prompts=some_prompts())
@@ -128,6 +132,30 @@ def test_every_variant(variant):
         sam = tl.sam.build_sam(variant, image_size=64)
         model = tl.TransLandSeg(sam, DESIGN, prompts=True)
     assert sum(p.numel() for p in model.prompt_encoder.parameters()) == 6220
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("variant", sorted(tl.sam.VARIANTS))
+def test_prompts_of_several_lengths_for_every_variant(variant, images):
+    """Full width, two blocks: SAM's larger encoders differ in nothing else but their number."""
+    with torch.device("meta"):
+        sam = tl.sam.build_sam(variant, image_size=64)
+    sam.image_encoder.blocks = sam.image_encoder.blocks[:2]
+    sam.to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(4)
+    for value in (*sam.parameters(), *sam.buffers()):
+        spread = 0.5 if value.ndim == 1 else value[0].numel() ** -0.5
+        value.copy_(spread * torch.randn(value.shape, generator=generator))
+    sam.pixel_std.fill_(60)
+    model = tl.TransLandSeg(sam, DESIGN, prompts=True).eval()
+    together = model(images, prompts=some_prompts())
+    assert together.shape == (4, 1, 64, 64)
+    plain = model(images)
+    for i, prompt in enumerate(some_prompts()):
+        alone = model(images[i : i + 1], prompts=[prompt])
+        torch.testing.assert_close(together[i : i + 1], alone, atol=1e-4, rtol=1e-3)
+        answer = torch.allclose(together[i], plain[i], atol=1e-4)
+        assert answer == (prompt is None), prompt
 
 
 class TestWhatIsRefused:

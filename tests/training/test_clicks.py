@@ -135,6 +135,17 @@ def test_an_interrupted_run_ends_with_the_same_weights(sam, tmp_path):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_without_rounds_of_clicks_a_training_is_the_same_to_the_bit(sam, tmp_path):
+    plain = tl.TransLandSeg(sam, tl.DESIGNS["TransLandSeg"])
+    keeps = model(sam)
+    recipe = replace(RECIPE, clicks=0)
+    for trained, name in ((plain, "plain"), (keeps, "keeps")):
+        tl.fit(trained, Blobs(4), Blobs(2, "v"), recipe, tmp_path / name, progress=False)
+    one, other = plain.trained_state(), keeps.trained_state()
+    assert list(one) == list(other)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
 def test_a_model_without_prompts_is_refused(sam, tmp_path):
     plain = tl.TransLandSeg(sam, None)
     with pytest.raises(ValueError, match="prompts=True"):
