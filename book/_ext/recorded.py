@@ -26,6 +26,7 @@ RECORDS = {
     "recipe_search.csv": ("recipes tried on real Bijie, validation only", "recipe_search.py"),
     "clicks.csv": ("what clicks are worth to an adapted model and to SAM", "clicks.py"),
     "labelling.csv": ("what clicks buy as labels", "labelling.py"),
+    "correction_speed.csv": ("what a click and a step with clicks cost", "correction_speed.py"),
     "drone_scene.csv": (
         "a drone orthophoto, mapped after learning its left half",
         "drone_scene.py",

@@ -6,10 +6,13 @@ import re
 import numpy as np
 import pytest
 import torch
+from adapter_helpers import prompted_model
 from browser import needs_chromium, play
 from bs4 import BeautifulSoup
 
 import tlseg_lite as tl
+from tlseg_lite.adapters import Correction
+from tlseg_lite.metrics import confusion as counted
 from tlseg_lite.sam import prompting as zero_shot
 from tlseg_lite.widgets import budget, confusion, page
 
@@ -61,12 +64,13 @@ def all_widgets(sam, picture, scored):
     alts = {"a": "a plain red rectangle", "b": "a plain black rectangle"}
     return [
         tl.widgets.click_to_segment(sam, image, mask, alt="A bright blob on a slope", clicks=3),
+        tl.widgets.click_to_correct(
+            prompted_model(), image, mask, alt="A bright blob on a slope", clicks=3
+        ),
         tl.widgets.confusion_sliders(),
         tl.widgets.threshold_slider(*scored),
         tl.widgets.budget_explorer(),
         tl.widgets.picture_slider({"a": red, "b": red * 0}, alts),
-        tl.widgets.picture_slider({"a": red, "b": red * 0}, alts, play=True),
-        tl.widgets.before_after(red, red * 0, alts),
     ]
 
 
@@ -147,7 +151,7 @@ def test_controls_show_in_a_browser_without_errors(sam, picture, scored, tmp_pat
         [...e.querySelectorAll("input, select, canvas, button")].every(c => c.offsetWidth > 0),
         [...e.querySelectorAll(".still")].every(s => s.offsetWidth === 0)]);"""
     found = play(tmp_path, html, script)
-    assert len(found) == 5
+    assert len(found) == 6
     for name, ready, wider, height, visible, still_hidden in found:
         assert ready == "yes", name
         assert wider <= 1, f"{name} is {wider} px too wide for a phone"
@@ -218,6 +222,95 @@ def test_first_state_of_the_clicks_is_the_same_without_scripts(sam, picture, tmp
         after = play(tmp_path, widget.html(), 'return root.querySelector(".state").textContent;')
         assert before == after
     assert widget.data["step"] == 2
+
+
+# ---- correct with a click ----------------------------------------------------------------------
+
+
+@needs_chromium
+def test_a_click_shows_what_the_correction_answers(picture, tmp_path):
+    image, mask = picture
+    model = prompted_model()
+    widget = tl.widgets.click_to_correct(
+        model, image, mask, alt="A bright blob on a slope", clicks=4
+    )
+    script = """
+      const canvas = root.querySelector("canvas"), box = canvas.getBoundingClientRect();
+      const seen = [];
+      const look = () => {
+        const all = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+        const kind = root.querySelector("input[type=radio]:checked").value;
+        seen.push([root.querySelector(".state").textContent, kind,
+          Array.from({length: all.length / 4}, (_, i) => all[4 * i + 3] > 0 ? 1 : 0)]);
+      };
+      const click = (x, y, more) => {
+        const at = {clientX: box.left + (x + 0.5) / 128 * box.width,
+          clientY: box.top + (y + 0.5) / 96 * box.height, buttons: 1, ...more};
+        canvas.dispatchEvent(new PointerEvent("pointerdown", at));
+        look();
+      };
+      const key = name => {
+        canvas.dispatchEvent(new KeyboardEvent("keydown", {key: name}));
+        look();
+      };
+      root.querySelector(".known").click();
+      root.querySelectorAll("input[type=radio]")[0].click();
+      click(80, 40);
+      click(16, 80, {button: 2});
+      click(16, 16);
+      click(16, 16, {shiftKey: true});
+      key("u");
+      key("Enter");
+      key("ArrowRight");
+      key("Delete");
+      return seen;"""
+    seen = play(tmp_path, widget.html(), script)
+    correction = Correction(model, image)
+    before = counted(correction.mask, mask).scores().landslide_iou
+    expected = [((80, 48), 1), ((16, 80), 0), ((16, 16), 1), ((16, 16), 0), ((16, 16), -1)]
+    expected += [((16, 16), 1), ((48, 16), 1), ((48, 16), 0)]
+    assert [int(kind) for _, kind, _ in seen] == [kind for _, kind in expected]
+    for (text, _, flat), (point, kind) in zip(seen, expected, strict=True):
+        answer = correction.mask if kind < 0 else correction.click(*point, on=kind > 0)[0] > 0
+        if kind < 0:
+            assert text.startswith("No click: ")
+        else:
+            correction.undo()
+            what = "landslide" if kind else "no landslide"
+            assert text.startswith(f"Click at x {point[0]}, y {point[1]} ({what}): ")
+        found = numbers(text)[0 if kind < 0 else 2 :]
+        iou = counted(answer, mask).scores().landslide_iou
+        share = 100 * float(answer.float().mean())
+        assert found[0] == pytest.approx(share, abs=0.051)
+        assert found[-1 if kind < 0 else -2] == pytest.approx(iou, abs=0.0051)
+        assert found[-1] == pytest.approx(before, abs=0.0051)
+        drawn = np.reshape(flat, mask.shape)
+        y, x = np.ogrid[:96, :128]
+        away = (x - point[0]) ** 2 + (y - point[1]) ** 2 > 6**2  # the mark covers what is under it
+        assert np.array_equal(drawn[away], answer.numpy()[away])
+
+
+@needs_chromium
+def test_first_state_of_a_correction_is_the_same_without_scripts(picture, tmp_path):
+    image, mask = picture
+    model = prompted_model()
+    for target in (mask, Correction(model, image).mask, None):
+        widget = tl.widgets.click_to_correct(
+            model, image, target, alt="A bright blob on a slope", clicks=4, side=64
+        )
+        before = static_page(widget).select_one(".state").get_text()
+        after = play(tmp_path, widget.html(), 'return root.querySelector(".state").textContent;')
+        assert before == after
+    assert widget.data["step"] == 2
+    assert widget.data["ious"] is None
+
+
+def test_what_cannot_be_corrected_with_a_click(sam, picture):
+    image, mask = picture
+    with pytest.raises(ValueError, match="takes no clicks"):
+        tl.widgets.click_to_correct(tl.TransLandSeg(sam, None), image, alt="A blob on a slope")
+    with pytest.raises(ValueError, match=r"the target has shape \(5, 128\)"):
+        tl.widgets.click_to_correct(prompted_model(), image, mask[:5], alt="A blob on a slope")
 
 
 # ---- confusion matrix --------------------------------------------------------------------------
@@ -406,63 +499,9 @@ def test_picture_slider_changes_picture_and_words(tmp_path):
     assert static_page(widget).select_one("img")["alt"] == alts["step 1"]
 
 
-@needs_chromium
-def test_pictures_play_to_the_last_one_and_stop(tmp_path):
-    pictures = {f"step {i}": np.full((30, 40, 3), 80 * i, dtype=np.uint8) for i in range(3)}
-    alts = {title: f"a plain grey area, number {title}" for title in pictures}
-    widget = tl.widgets.picture_slider(pictures, alts, play=True, pause=0.05)
-    script = """
-      const button = root.querySelector("button"), slider = root.querySelector("input");
-      const state = () => [slider.value, button.textContent,
-        root.querySelector(".state").getAttribute("aria-live")];
-      const before = state();
-      button.click();
-      const begun = state();
-      await new Promise(go => setTimeout(go, 800));
-      const ended = state();
-      button.click();  // from the last one: again from the first
-      const again = state();
-      button.click();
-      return [before, begun, ended, again, state()];"""
-    found = play(tmp_path, widget.html(), script)
-    assert found[0] == ["0", "Play", "polite"]
-    assert found[1] == ["1", "Stop", "off"]
-    assert found[2] == ["2", "Play", "polite"]
-    assert found[3] == ["0", "Stop", "off"]
-    assert found[4] == ["0", "Play", "polite"]
-
-
-@needs_chromium
-def test_before_and_after_share_the_place(tmp_path):
-    pictures = [np.full((30, 40, 3), value, dtype=np.uint8) for value in (60, 200)]
-    alts = {"without adapter": "a plain dark grey area", "adapted": "a plain light grey area"}
-    widget = tl.widgets.before_after(*pictures, alts)
-    script = """
-      const slider = root.querySelector("input"), after = root.querySelector(".after");
-      return [50, 0, 80].map(i => { set(slider, i); return [getComputedStyle(after).clipPath,
-        root.querySelector("output").textContent]; });"""
-    found = play(tmp_path, widget.html(), script)
-    for share, (clip, text) in zip((50, 0, 80), found, strict=True):
-        assert clip.endswith(f" {share}%)") or (share == 0 and clip.startswith("inset(0"))
-        assert text == f"{share} % without adapter, {100 - share} % adapted"
-    still = static_page(widget)
-    assert [image["alt"] for image in still.select("img")] == list(alts.values())
-
-
-def test_before_and_after_want_words_and_one_size():
-    picture = np.zeros((4, 4, 3), np.uint8)
-    with pytest.raises(ValueError, match="expected two titles, each with a sentence"):
-        tl.widgets.before_after(picture, picture, {"a": "a plain black square"})
-    alts = {"a": "a plain black square", "b": "another plain black square"}
-    with pytest.raises(ValueError, match="expected two of one size"):
-        tl.widgets.before_after(picture, np.zeros((4, 5, 3), np.uint8), alts)
-
-
 def test_picture_slider_wants_words():
     picture = np.zeros((4, 4, 3), np.uint8)
     with pytest.raises(ValueError, match="no words for"):
         tl.widgets.picture_slider({"a": picture}, {})
-    with pytest.raises(ValueError, match="pause is 0; expected seconds above 0"):
-        tl.widgets.picture_slider({"a": picture}, {"a": "a plain black square"}, pause=0)
     with pytest.raises(ValueError, match="start is 3"):
         tl.widgets.picture_slider({"a": picture}, {"a": "a plain black square"}, start=3)

@@ -72,3 +72,43 @@ const fillTable = (table, values) => table.querySelectorAll("[data-score]").forE
   row.querySelector(".number").textContent = percent(value);
   row.querySelector(".bar span").style.width = percent(value).replace(" ", "");
 });
+// pointer and arrow keys choose one of the places of a grid, data.x by data.y, on a canvas that
+// shows every data.step-th pixel: chosen(index) after each
+const aim = (canvas, data, chosen) => {
+  const columns = data.x.length;
+  let at = data.first;
+  const go = index => { at = index; chosen(at); };
+  const nearest = (places, value) => places.reduce(
+    (best, place, i) => Math.abs(place - value) < Math.abs(places[best] - value) ? i : best, 0);
+  const move = event => {
+    const box = canvas.getBoundingClientRect();
+    const x = (event.clientX - box.left) / box.width * canvas.width * data.step;
+    const y = (event.clientY - box.top) / box.height * canvas.height * data.step;
+    go(nearest(data.y, y) * columns + nearest(data.x, x));
+  };
+  canvas.addEventListener("pointerdown", event => { canvas.focus(); move(event); });
+  canvas.addEventListener("pointermove", event => { if (event.buttons) move(event); });
+  canvas.addEventListener("keydown", event => {
+    const [right, down] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1],
+      ArrowDown: [0, 1] }[event.key] || [0, 0];
+    if (!right && !down) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const clamp = (value, n) => Math.min(n - 1, Math.max(0, value));
+    go(clamp(Math.floor(at / columns) + down, data.y.length) * columns
+      + clamp(at % columns + right, columns));
+  });
+};
+// a white disc where place `at` of the grid is
+const markPlace = (context, data, at) => {
+  const width = context.canvas.width, columns = data.x.length;
+  const x = data.x[at % columns], y = data.y[Math.floor(at / columns)];
+  context.beginPath();
+  context.arc((x + 0.5) / data.step, (y + 0.5) / data.step, width / 50, 0, 7);
+  context.lineWidth = width / 150;
+  context.fillStyle = "#ffffff";
+  context.fill();
+  context.strokeStyle = "#000000";
+  context.stroke();
+  return [x, y];
+};
