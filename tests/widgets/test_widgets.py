@@ -71,6 +71,8 @@ def all_widgets(sam, picture, scored):
         tl.widgets.threshold_slider(*scored),
         tl.widgets.budget_explorer(),
         tl.widgets.picture_slider({"a": red, "b": red * 0}, alts),
+        tl.widgets.picture_slider({"a": red, "b": red * 0}, alts, play=True),
+        tl.widgets.before_after(red, red * 0, alts),
     ]
 
 
@@ -499,9 +501,63 @@ def test_picture_slider_changes_picture_and_words(tmp_path):
     assert static_page(widget).select_one("img")["alt"] == alts["step 1"]
 
 
+@needs_chromium
+def test_pictures_play_to_the_last_one_and_stop(tmp_path):
+    pictures = {f"step {i}": np.full((30, 40, 3), 80 * i, dtype=np.uint8) for i in range(3)}
+    alts = {title: f"a plain grey area, number {title}" for title in pictures}
+    widget = tl.widgets.picture_slider(pictures, alts, play=True, pause=0.05)
+    script = """
+      const button = root.querySelector("button"), slider = root.querySelector("input");
+      const state = () => [slider.value, button.textContent,
+        root.querySelector(".state").getAttribute("aria-live")];
+      const before = state();
+      button.click();
+      const begun = state();
+      await new Promise(go => setTimeout(go, 800));
+      const ended = state();
+      button.click();  // from the last one: again from the first
+      const again = state();
+      button.click();
+      return [before, begun, ended, again, state()];"""
+    found = play(tmp_path, widget.html(), script)
+    assert found[0] == ["0", "Play", "polite"]
+    assert found[1] == ["1", "Stop", "off"]
+    assert found[2] == ["2", "Play", "polite"]
+    assert found[3] == ["0", "Stop", "off"]
+    assert found[4] == ["0", "Play", "polite"]
+
+
+@needs_chromium
+def test_before_and_after_share_the_place(tmp_path):
+    pictures = [np.full((30, 40, 3), value, dtype=np.uint8) for value in (60, 200)]
+    alts = {"without adapter": "a plain dark grey area", "adapted": "a plain light grey area"}
+    widget = tl.widgets.before_after(*pictures, alts)
+    script = """
+      const slider = root.querySelector("input"), after = root.querySelector(".after");
+      return [50, 0, 80].map(i => { set(slider, i); return [getComputedStyle(after).clipPath,
+        root.querySelector("output").textContent]; });"""
+    found = play(tmp_path, widget.html(), script)
+    for share, (clip, text) in zip((50, 0, 80), found, strict=True):
+        assert clip.endswith(f" {share}%)") or (share == 0 and clip.startswith("inset(0"))
+        assert text == f"{share} % without adapter, {100 - share} % adapted"
+    still = static_page(widget)
+    assert [image["alt"] for image in still.select("img")] == list(alts.values())
+
+
+def test_before_and_after_want_words_and_one_size():
+    picture = np.zeros((4, 4, 3), np.uint8)
+    with pytest.raises(ValueError, match="expected two titles, each with a sentence"):
+        tl.widgets.before_after(picture, picture, {"a": "a plain black square"})
+    alts = {"a": "a plain black square", "b": "another plain black square"}
+    with pytest.raises(ValueError, match="expected two of one size"):
+        tl.widgets.before_after(picture, np.zeros((4, 5, 3), np.uint8), alts)
+
+
 def test_picture_slider_wants_words():
     picture = np.zeros((4, 4, 3), np.uint8)
     with pytest.raises(ValueError, match="no words for"):
         tl.widgets.picture_slider({"a": picture}, {})
+    with pytest.raises(ValueError, match="pause is 0; expected seconds above 0"):
+        tl.widgets.picture_slider({"a": picture}, {"a": "a plain black square"}, pause=0)
     with pytest.raises(ValueError, match="start is 3"):
         tl.widgets.picture_slider({"a": picture}, {"a": "a plain black square"}, start=3)

@@ -19,10 +19,12 @@ __getattr__, __dir__, __all__ = lazy(
         "confusion": "confusion_sliders",
         "correct_view": "View correct",
         "correcting": "Corrector",
+        "diagrams": "sam_diagram atl_diagram generator_diagram training_diagram map_diagram",
         "layers": "landslide_map map_layers",
         "live": "live_files live_html live_page live_picture",
         "oneclick": "click_to_correct",
         "pictures": "picture_slider",
+        "pictures": "before_after picture_slider",
         "threshold": "threshold_slider",
     },
 )
