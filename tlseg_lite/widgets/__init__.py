@@ -23,7 +23,6 @@ __getattr__, __dir__, __all__ = lazy(
         "layers": "landslide_map map_layers",
         "live": "live_files live_html live_page live_picture",
         "oneclick": "click_to_correct",
-        "pictures": "picture_slider",
         "pictures": "before_after picture_slider",
         "threshold": "threshold_slider",
     },
