@@ -36,6 +36,8 @@ STATIONS = (
     ("8", "map", '<path d="M6 6h48v48H6zM22 6v48M38 6v48M6 22h48M6 38h48"/>'
      '<path d="M20 16c12-4 22 4 18 14s4 14-8 16-16-6-12-14-6-12 2-16z" fill="#333" '
      'fill-opacity=".55"/>'),
+    ("9", "correct", '<path d="M8 32C6 12 24 4 36 10s18 22 2 34-28 4-30-12z"/>'
+     '<path d="M38 20v16M30 28h16" stroke-width="5"/><path d="M6 52h14" stroke-width="5"/>'),
     ("C", "project", '<path d="M2 52L22 14l12 20 8-12 16 30z"/>'
      '<path d="M18 24c10 0 2 12 12 28h-12c-6-10-2-16 0-28z" fill="#333"/>'),
 )  # fmt: skip

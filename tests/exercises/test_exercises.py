@@ -355,6 +355,21 @@ def plain_mean(starts, values, weights, length):
     return total / count
 
 
+def no_bell(former, answer, x, y, on, reach):
+    """The new answer everywhere; only the click holds."""
+    return answered("9.2")(answer, answer, x, y, on, reach)
+
+
+def always_four(former, answer, x, y, on, reach):
+    held = answered("9.2")(former, answer, x, y, on, reach)
+    held[y, x] = 4 if on else -4
+    return held
+
+
+def other_user(user):
+    return "clumsy" if user == "careful" else "careful"
+
+
 def first_crossing(images, a, b):
     """From where on A is as good as B for the first time, whatever comes after."""
     d = np.subtract(a, b)
@@ -535,6 +550,27 @@ WRONG = {
         (lambda: spoilt("8.4", cost=10 * 66 + 112), "it is the missed ones that cost"),
         (lambda: spoilt("8.4", f1=66 / 80), "this is the recall"),
     ],
+    "9.1": [
+        (lambda: spoilt("9.1", noc=4 / 3), "they count with all clicks"),
+        (lambda: spoilt("9.1", noc=3.0), "as 0 clicks, not as 1"),
+        (lambda: spoilt("9.1", noc=3.25), "as 0 clicks, not as 1"),
+        (lambda: spoilt("9.1", noc=2.75), "whatever follows"),
+        (lambda: spoilt("9.1", noc=9), "this is the sum"),
+    ],
+    "9.2": [
+        (lambda f, a, x, y, on, r: answered("9.2")(a, f, x, y, on, r), "far from it the former"),
+        (lambda f, a, x, y, on, r: answered("9.2")(f, a, y, x, on, r), "x is the column"),
+        (no_bell, "far from the click the former answer has to stay"),
+        (always_four, "leave it"),
+    ],
+    "9.3": [
+        (lambda: spoilt("9.3", sam_mini=3.0), "the encoder runs once"),
+        (lambda: spoilt("9.3", vit_l=answered("9.3")["vit_l"] - 1), "what is added"),
+    ],
+    "9.4": [
+        (lambda: spoilt("9.4", clumsy=answered("9.4")["careful"]), "the clicks are not moved"),
+        (lambda: spoilt("9.4", better=other_user(answered("9.4")["better"])), "numbers say"),
+    ],
     "A1.1": [(0.9 + 0.4733 + 0.26, "you took means"), (0.9 + 0.22 + 0.31, "its own best mask")],
     "A1.2": [(plain_bce, "the factor is missing"), (no_square, "the factor is squared")],
     "A1.3": [
@@ -585,6 +621,7 @@ MADE = [
     "7.3",
     "7.4",
     "8.2",
+    "9.2",
     "A1.2",
     "A1.4",
     "A2.1",

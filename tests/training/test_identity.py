@@ -151,6 +151,7 @@ def test_a_model_of_version_0_1_0_gives_the_logits_of_its_time():
         ]
     )
     torch.testing.assert_close(logits, then, atol=1e-3, rtol=0)
+    assert model.prompts is False
     assert model.run == {}
     assert not images_known(model.run)
 

@@ -18,6 +18,7 @@ CHAPTERS = {
     "6": "ch6_tables",
     "7": "ch7_comparison",
     "8": "ch8_map",
+    "9": "ch9_clicks",
     "C": "capstone",
     "A1": "a1_sam_mini",
     "A2": "a2_scenes",
