@@ -44,6 +44,24 @@ def test_gallery_has_a_panel_for_each_picture(data):
     figure.canvas.draw()
 
 
+def test_mosaic_draws_each_mask_once_and_the_small_ones_last(data):
+    large, small = np.zeros((40, 60), bool), np.zeros((40, 60), bool)
+    large[5:35, 5:55], small[10:15, 10:15] = True, True
+    records = [{"segmentation": m, "area": int(m.sum())} for m in (small, large)]
+    _, ax = plt.subplots()
+    plots.mosaic(ax, data[0]["image"], records)
+    layers = [image.get_array() for image in ax.get_images()]
+    assert [int((layer[..., 3] > 0).sum()) for layer in layers[1:]] == [1500, 25]
+    assert not np.allclose(layers[1][20, 20, :3], layers[2][12, 12, :3])
+
+
+def test_legend_names_what_is_drawn(data):
+    figure = plots.gallery(data, n=1)
+    plots.legend(figure, prediction="SAM mask", other="another")
+    texts = [text.get_text() for text in figure.legends[-1].get_texts()]
+    assert texts == ["mapped landslide", "SAM mask", "another (white)"]
+
+
 def test_predictions_show_picture_probability_and_outlines(data):
     figure = plots.predictions(Bright(), data, n=3)
     assert len(figure.axes) == 3 * 3 + 1  # and the colour bar

@@ -55,12 +55,13 @@ def overlay(
         outline(ax, prediction, PREDICTED_OUTLINE)
 
 
-def legend(figure: Figure, prediction: bool | str = True) -> None:
+def legend(figure: Figure, prediction: bool | str = True, other: str = "") -> None:
     """The meaning of the outlines, below the figure.
 
     Args:
         figure: it, with room at its lower edge.
         prediction: whether a predicted outline is drawn; a string: what it is, such as "SAM mask".
+        other: what a white outline is, where there is one.
     """
     from matplotlib.lines import Line2D
 
@@ -68,7 +69,30 @@ def legend(figure: Figure, prediction: bool | str = True) -> None:
     if prediction:
         name = prediction if isinstance(prediction, str) else "predicted landslide"
         lines.append(Line2D([], [], color=PREDICTED_OUTLINE, label=name))
+    if other:
+        lines.append(Line2D([], [], color="grey", label=f"{other} (white)"))
     figure.legend(handles=lines, loc="lower center", ncols=len(lines), frameon=False, fontsize=9)
+
+
+def mosaic(ax: Axes, image: torch.Tensor, records: Sequence[dict[str, Any]]) -> None:
+    """All of SAM's automatic masks at once, each filled with a colour of its own and outlined.
+
+    Args:
+        ax: what to draw on.
+        image: (3, H, W) in [0, 1].
+        records: of `zero_shot.automatic`; a small mask is drawn over a larger one.
+    """
+    from matplotlib import colormaps
+
+    show_image(ax, image)
+    largest_first = sorted(records, key=lambda record: -record["area"])
+    for number, record in enumerate(largest_first):
+        inside = np.asarray(record["segmentation"], dtype=bool)
+        colour = colormaps["viridis"]((0.5 + 0.618 * number) % 1)  # neighbours in the row differ
+        layer = np.zeros((*inside.shape, 4))
+        layer[inside] = (*colour[:3], 0.6)
+        ax.imshow(layer)
+        outline(ax, torch.from_numpy(inside), "white", 0.6)
 
 
 def gallery(dataset: Sequence[dict[str, Any]], n: int = 8, columns: int = 4) -> Figure:
