@@ -1,7 +1,7 @@
 """The picture at the top of the book: synthetic scenes, `sam_mini`, zero-shot, and TransLandSeg.
 
 Usage: python benchmarks/intro_picture.py [--epochs 20]. Writes book/_static/result.png. Only
-generated scenes are shown, because the real samples may not be passed on with this project.
+synthetic scenes are shown, because the real samples may not be passed on with this project.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import torch
+from matplotlib.colors import to_rgb
 
 import tlseg_lite as tl
 
@@ -34,24 +35,48 @@ def main() -> None:
         run = tl.fit(model, train, val, recipe, out=folder)
     print(f"validation MIoU {run.best_miou:.3f} in epoch {run.best_epoch}")
     test = tl.data.SyntheticLandslides(40, seed=2)
-    shown = [i for i in range(len(test)) if test[i]["mask"].mean() > 0.04][:5]  # the first ones
-    figure, axes = plt.subplots(3, len(shown), figsize=(10, 6.2), layout="constrained")
+    shown = [i for i in range(len(test)) if test[i]["mask"].mean() > 0.04][:4]  # the first ones
+    figure, axes = plt.subplots(4, len(shown), figsize=(10, 8.6), layout="constrained")
     for column, index in enumerate(shown):
-        sample = test[index]
-        x, y = centre(sample["mask"][0])
-        clicked = tl.zero_shot.segment(sam, sample["image"], points=[(x, y)])
-        best = clicked.masks[int(torch.as_tensor(clicked.scores).argmax())]
-        predicted = (tl.predict(model, sample["image"])[0] > 0).float()
-        tl.plots.overlay(axes[0, column], sample, title="")
-        tl.plots.overlay(axes[1, column], sample, torch.as_tensor(best).float(), title="")
-        axes[1, column].plot([x], [y], marker="*", color="white", markeredgecolor="black", ms=9)
-        tl.plots.overlay(axes[2, column], sample, predicted, title="")
-    names = ("scene and landslide", "sam_mini, zero-shot: one click", "adapted: TransLandSeg")
+        draw(axes[:, column], test[index], sam, model)
+    names = (
+        "mapped landslide",
+        "sam_mini, zero-shot:\none click",
+        "sam_mini, zero-shot:\nautomatic mode",
+        "TransLandSeg,\nno prompt",
+    )
     for ax, name in zip(axes[:, 0], names, strict=True):
-        ax.text(-0.06, 0.5, name, rotation=90, va="center", ha="right", transform=ax.transAxes)
-    figure.get_layout_engine().set(rect=(0, 0.05, 1, 0.95))
-    tl.plots.legend(figure)
+        words = {"rotation": 90, "va": "center", "ha": "center", "fontsize": 11}
+        ax.text(-0.14, 0.5, name, transform=ax.transAxes, **words)
+    figure.get_layout_engine().set(rect=(0.03, 0, 0.97, 1))
     figure.savefig(ROOT / "book" / "_static" / "result.png", dpi=110)
+
+
+def draw(axes, sample: dict, sam, model) -> None:
+    """A column: the landslide, SAM's answers without training, and the adapted model's."""
+    x, y = centre(sample["mask"][0])
+    clicked = tl.zero_shot.segment(sam, sample["image"], points=[(x, y)])
+    records = tl.zero_shot.automatic(sam, sample["image"], points_per_side=12)
+    best = max(records, key=lambda record: record["predicted_iou"])
+    masks = (
+        sample["mask"][0] > 0,
+        clicked.masks[int(clicked.scores.argmax())],
+        torch.from_numpy(best["segmentation"]),
+        tl.predict(model, sample["image"])[0] > 0,
+    )
+    for ax, mask in zip(axes, masks, strict=True):
+        own = mask is masks[0]
+        colour = tl.plots.LANDSLIDE if own else tl.plots.PREDICTED_OUTLINE
+        tl.plots.show_image(ax, sample["image"])
+        layer = torch.zeros(*mask.shape, 4)
+        layer[mask] = torch.tensor([*to_rgb(colour), 0.45])
+        ax.imshow(layer)
+        tl.plots.outline(ax, mask, colour)
+        if not own:
+            tl.plots.outline(ax, sample["mask"], tl.plots.LANDSLIDE, 1.0)
+            iou = float(tl.zero_shot.iou(mask, sample["mask"]))
+            ax.text(0.5, -0.03, f"IoU {iou:.2f}", transform=ax.transAxes, ha="center", va="top")
+    axes[1].plot([x], [y], marker="*", color="white", markeredgecolor="black", ms=9)
 
 
 def centre(mask: torch.Tensor) -> tuple[int, int]:

@@ -55,6 +55,20 @@ def test_mosaic_draws_each_mask_once_and_the_small_ones_last(data):
     assert not np.allclose(layers[1][20, 20, :3], layers[2][12, 12, :3])
 
 
+def test_dark_images_are_stretched_for_display_and_others_are_not():
+    bright = torch.rand(3, 20, 20, generator=torch.Generator().manual_seed(0))
+    assert plots.stretched(bright) is bright
+    dark = 0.05 + 0.1 * bright
+    shown = plots.stretched(dark)
+    assert shown.min() == 0
+    assert shown.max() == 1
+    middle = (shown > 0) & (shown < 1)
+    slope, offset = np.polyfit(dark[middle], shown[middle], 1)  # one line for all channels
+    np.testing.assert_allclose(shown[middle], slope * dark[middle] + offset, atol=1e-4)
+    flat = torch.full((3, 5, 5), 0.2)
+    assert plots.stretched(flat) is flat, "nothing to stretch"
+
+
 def test_legend_names_what_is_drawn(data):
     figure = plots.gallery(data, n=1)
     plots.legend(figure, prediction="SAM mask", other="another")

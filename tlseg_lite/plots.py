@@ -28,9 +28,25 @@ WIDTH = 8.0
 """Width of a full figure in inches; the page scales it to the text."""
 
 
+DARK = 0.5
+"""An image whose brightest fiftieth begins below this value is stretched for display."""
+
+
+def stretched(image: torch.Tensor) -> torch.Tensor:
+    """An image (3, H, W) in [0, 1] as it is shown: a dark one stretched from its 2nd to its 98th
+    percentile, all three channels alike, so that colours stay; others are returned as they are.
+
+    Sentinel-2's surface reflectances are such dark images: a forest is at 0.03.
+    """
+    low, high = np.quantile(np.asarray(image.detach().cpu(), dtype=float), (0.02, 0.98))
+    if high >= DARK or high - low < 1e-3:
+        return image
+    return ((image - low) / (high - low)).clamp(0, 1)
+
+
 def show_image(ax: Axes, image: torch.Tensor, title: str = "") -> None:
-    """An image, (3, H, W) in [0, 1], without axes."""
-    ax.imshow(np.asarray(image.detach().cpu()).transpose(1, 2, 0).clip(0, 1))
+    """An image, (3, H, W) in [0, 1], without axes; a dark one is `stretched`."""
+    ax.imshow(np.asarray(stretched(image).detach().cpu()).transpose(1, 2, 0).clip(0, 1))
     ax.set_axis_off()
     ax.set_title(title, fontsize=9)
 

@@ -213,6 +213,27 @@ def sum_of_losses(model, batches):
         F.mse_loss(model(x), y).backward()
 
 
+def half_of_the_losses(model, batches):
+    model.zero_grad()
+    images = sum(len(x) for x, _ in batches)
+    for x, y in batches:
+        (0.5 * F.mse_loss(model(x), y) * len(x) / images).backward()
+
+
+def with_residual(kind, width):
+    middle = answered("2.1")(kind, width)
+
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.middle = middle
+
+        def forward(self, z):
+            return z + self.middle(z)
+
+    return Residual()
+
+
 def mean_of_batches(model, batches):
     model.zero_grad()
     for x, y in batches:
@@ -393,6 +414,7 @@ WRONG = {
     "1.4": [
         (lambda: {"predicted": [0, 0, 0, 0], "measured": mean_of_boxes()}, "these are means"),
         (lambda: spoilt("1.4", measured=[0.5, 0.4, 0.3, 0.2]), "cannot be worse"),
+        (lambda: spoilt("1.4", measured=[0.5, 0.6, 0.7, 0.8]), "Try it with box 1: it has"),
     ],
     "1.5": [
         (lambda: (a := answered("1.5")) | {"correlation": a["correlation"] ** 2}, "r squared"),
@@ -406,10 +428,12 @@ WRONG = {
             lambda kind, d: NormLast(d) if kind == "c" else answered("2.1")("m", d),
             "the LayerNorm comes before the GELU",
         ),
+        (with_residual, "is off by up to"),
     ],
     "2.2": [
         (lambda: spoilt("2.2", parameters=48168 - 24 - 768 - 48), "the biases are missing"),
         (lambda: spoilt("2.2", parameters=48168 - 96), "the LayerNorms are missing"),
+        (lambda: spoilt("2.2", parameters=40_000), "is too small. Count part by part"),
         (lambda: spoilt("2.2", **{"receptive field": 9}), "one convolution sees"),
     ],
     "2.3": [
@@ -428,6 +452,10 @@ WRONG = {
         (sum_of_losses, "added up as they are"),
         (mean_of_batches, "the last one is smaller"),
         (last_batch_only, "zero_grad inside the loop"),
+        (
+            half_of_the_losses,
+            "0.50 times as long as that of one batch with all the images, and in its direction",
+        ),
     ],
     "3.3": [
         (lambda s, n, w, p: p * 0.5 * (1 + math.cos(math.pi * s / n)), "the warm-up is missing"),
@@ -454,7 +482,10 @@ WRONG = {
     ],
     "4.2": [({"predicted": 1, "measured": 1.5}, "noise of one score")],
     "4.3": [(contains_zero, "That a difference is small needs a margin")],
-    "4.4": [(seeds_by_normal, "1.96 is Student's t for infinitely many")],
+    "4.4": [
+        (seeds_by_normal, "1.96 is Student's t for infinitely many"),
+        (lambda spread, effect: 7, "with ten seeds the half width is"),
+    ],
     "4.5": [
         (lambda: spoilt("4.5", better="last block"), "contains zero"),
         (lambda: (a := answered("4.5")) | {"rows": a["rows"].iloc[:3]}, "same two seeds"),
@@ -572,7 +603,11 @@ WRONG = {
         (lambda: spoilt("9.4", better=other_user(answered("9.4")["better"])), "numbers say"),
     ],
     "A1.1": [(0.9 + 0.4733 + 0.26, "you took means"), (0.9 + 0.22 + 0.31, "its own best mask")],
-    "A1.2": [(plain_bce, "the factor is missing"), (no_square, "the factor is squared")],
+    "A1.2": [
+        (plain_bce, "the factor is missing"),
+        (no_square, "the factor is squared"),
+        (lambda p, t: plain_bce(p, t) + 1, "for a single pixel with p = 0.9 and the truth 1"),
+    ],
     "A1.3": [
         (lambda: spoilt("A1.3", measured=doubled(answered("A1.3")["measured"])), "this is the sum")
     ],

@@ -40,7 +40,14 @@ def check_A1_2(answer: Any) -> str:
     def draw():
         return torch.rand(6, 7, generator=generator)
 
-    cases = [(draw() * 0.98 + 0.01, (draw() > 0.7).float()) for _ in range(3)]
+    pixels = [(0.9, 1.0), (0.2, 0.0)]  # one by one, so that a message can name them
+    cases = [(torch.tensor([p]), torch.tensor([t])) for p, t in pixels]
+    cases += [(draw() * 0.98 + 0.01, (draw() > 0.7).float()) for _ in range(3)]
+
+    def in_words(p, t):
+        if p.numel() > 1:
+            return f"{p.shape[0]} x {p.shape[1]} random pixels"
+        return f"a single pixel with p = {float(p):g} and the truth {float(t):g}"
 
     def right(p, t):
         return torch.where(t > 0, p, 1 - p)
@@ -64,7 +71,7 @@ def check_A1_2(answer: Any) -> str:
         (lambda p, t: -focal(p, t), "a loss is positive."),
         (lambda p, t: weighted(p, t, t * (1 - p) ** 2), "the background's pixels are missing."),
     )  # fmt: skip
-    on_fresh_inputs(answer, cases, focal, 1e-4, mistakes)
+    on_fresh_inputs(answer, cases, focal, 1e-4, mistakes, in_words)
     return "A pixel at 0.9 counts a hundredth of what plain cross-entropy gives it."
 
 

@@ -16,7 +16,6 @@ from tlseg_lite.exercises.verdict import (
     numbers,
     on_fresh_inputs,
     parts,
-    shown,
     supported,
 )
 from tlseg_lite.sam.prompting import iou
@@ -152,7 +151,14 @@ def check_1_4(answer: Any) -> str:
     if not agrees(measured, best(values), 0.005, mistakes):
         if sorted(measured) != measured:
             raise Wrong("the best of more boxes cannot be worse: start at the first box each time.")
-        raise Wrong(f"measured is {shown(measured)}; work the first box's IoU out as in 1.1.")
+        off = next(i for i, v in enumerate(best(values)) if abs(measured[i] - v) > 0.005)
+        x0, y0, x1, y1 = (int(v) for v in boxes[0])
+        both = int(mask[y0:y1, x0:x1].sum())
+        raise Wrong(
+            f"the best of the first {counts[off]} is not {measured[off]:.3f}. Try it with box 1: "
+            f"it has {(x1 - x0) * (y1 - y0)} pixels, {both} of them landslide, and the landslide "
+            f"has {int(mask.sum())} in all. Its IoU follows as in 1.1."
+        )
     miss = max(abs(p - m) for p, m in zip(predicted, best(values), strict=True))
     return (
         f"Your prediction was off by at most {miss:.2f}. A thousand boxes know nothing, and the "

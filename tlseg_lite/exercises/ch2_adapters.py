@@ -10,7 +10,17 @@ from torch.nn import functional as F
 
 from tlseg_lite.adapters.atl import ATL, ATLConfig, MidLayC, MidLayM, build_adapters
 from tlseg_lite.core.seeding import seeded
-from tlseg_lite.exercises.verdict import Wrong, agrees, call, near, numbers, on_fresh_inputs, parts
+from tlseg_lite.exercises.verdict import (
+    Wrong,
+    agrees,
+    call,
+    near,
+    number,
+    numbers,
+    on_fresh_inputs,
+    parts,
+    shown,
+)
 
 ENCODER, DECODER, NO_MASK = 308_278_272, 4_058_340, 256  # SAM ViT-L; a test counts them
 
@@ -33,7 +43,14 @@ def check_2_1(answer: Any) -> str:
             mistakes = _wrong_middles(kind, reference, tokens)
             if agrees(given, reference(tokens), 1e-5, mistakes, f"MidLay_{kind}: "):
                 continue
-        raise Wrong(f"MidLay_{kind} gives other numbers than the package's with the same weights.")
+            gap = float((given - reference(tokens)).abs().max())
+        order = "linear layer, GELU" if kind == "m" else (
+            "convolution on the channels second, LayerNorm on the channels last, GELU"
+        )  # fmt: skip
+        raise Wrong(
+            f"with the same weights MidLay_{kind} is off by up to {gap:.2g}, on numbers of about "
+            f"{float(given.abs().mean()):.2g}. The order is: {order}; nothing else, no residual."
+        )
     return "Both give the package's numbers with the package's weights."
 
 
@@ -106,7 +123,13 @@ def check_2_2(answer: Any) -> str:
         (12 * truth, "this is all twelve blocks; asked is one ATL."),
         (2 * down + layers * (conv + norm), "the up-projection has 768 biases, the down one 24."),
     )
-    near(answer["parameters"], truth, 0.5, mistakes, "parameters")
+    if not agrees(number(answer["parameters"], "parameters"), truth, 0.5, mistakes):
+        side = "large" if number(answer["parameters"]) > truth else "small"
+        raise Wrong(
+            f"parameters {shown(answer['parameters'])} is too {side}. Count part by part: the "
+            f"down-projection has {width} x {d} weights and {d} biases, {down:,} in all; then two "
+            "convolutions, each with its LayerNorm; then the up-projection."
+        )
     side = _receptive_field("c" * layers)
     wrong = (
         (3, "one 3 x 3 convolution sees 3 tokens; each further one adds a token on either side."),

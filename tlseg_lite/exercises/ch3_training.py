@@ -114,7 +114,17 @@ def check_3_2(answer: Any) -> str:
          "end."),
     )  # fmt: skip
     if not agrees(given, _accumulated(mean), 1e-5, mistakes):
-        raise Wrong("the gradient is not that of one batch with all the images.")
+        whole = _accumulated(mean)
+        length = float(given.norm() / whole.norm())
+        turned = float(torch.nn.functional.cosine_similarity(given, whole, 0))
+        where = "in its direction"
+        if turned < 0.999:
+            where = f"turned away from it (cosine {turned:.2f})"
+        raise Wrong(
+            f"your gradient is {length:.2f} times as long as that of one batch with all the "
+            f"images, and {where}. A wrong length means wrong weights of all batches alike, a "
+            "wrong direction that some batches weigh too much or are lost."
+        )
     return "One step of ten images, in the memory of four."
 
 

@@ -190,7 +190,11 @@ def check_4_4(answer: Any) -> str:
     cases = [(1.0, 1.0), (2.0, 1.0), (0.5, 3.0), (3.0, 2.0), (1.5, 0.5)]
 
     def words(spread, effect):
-        return f"a spread of {spread:g} and an effect of {effect:g} points"
+        half = stats.t.ppf(0.975, 9) * spread / 10**0.5
+        return (
+            f"a spread of {spread:g} and an effect of {effect:g} points (with ten seeds the half "
+            f"width is {half:.2f})"
+        )
 
     on_fresh_inputs(answer, cases, fewest, 0.1, mistakes, words)
     return "Half the effect wants about four times the seeds."
