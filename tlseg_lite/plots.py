@@ -28,7 +28,7 @@ WIDTH = 8.0
 """Width of a full figure in inches; the page scales it to the text."""
 
 
-DARK = 0.5
+DARK = 0.4
 """An image whose brightest fiftieth begins below this value is stretched for display."""
 
 
