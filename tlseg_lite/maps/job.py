@@ -152,4 +152,5 @@ def _views(
         if squares.shape[-1] != model.image_size:
             squares = torch.stack([fit_image(image, model.image_size) for image in squares])
         logits = [found[0] for _, found in answered(model, [(samples, squares[None])])]
-        yield turned_back(torch.stack(logits).cpu(), *view).numpy()
+        together = torch.from_numpy(np.stack([found.cpu().numpy() for found in logits]))
+        yield turned_back(together, *view).numpy()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 
@@ -138,11 +139,15 @@ VIEWS = [(turns, mirrored) for turns in range(4) for mirrored in (False, True)]
 
 def turned(x: torch.Tensor, turns: int, mirrored: bool) -> torch.Tensor:
     """`x` (..., H, W) mirrored left-right, or not, and then turned by quarters."""
+    if not turns and not mirrored:  # most often; rot90 would copy
+        return x
     return torch.rot90(x.flip(-1) if mirrored else x, turns, (-2, -1))
 
 
 def turned_back(x: torch.Tensor, turns: int, mirrored: bool) -> torch.Tensor:
     """What `turned` made `x` from."""
+    if not turns and not mirrored:
+        return x
     back = torch.rot90(x, -turns, (-2, -1))
     return back.flip(-1) if mirrored else back
 
@@ -187,11 +192,22 @@ def answered(model: torch.nn.Module, batches) -> Iterator[tuple[dict[str, Any], 
         for index, sample in enumerate(samples):
             mean = _mean_of_views([view[index] for view in views], sample["native_size"])
             ids.append(sample["id"])
-            finite.append(mean.isfinite().all())
+            finite.append(_finite(mean))
             yield sample, mean
     good = torch.stack(finite).tolist() if finite else []  # one transfer for all
     if bad := [name for name, fine in zip(ids, good, strict=True) if not fine]:
         raise FloatingPointError(_not_finite(model, bad))
+
+
+def _finite(values: torch.Tensor) -> torch.Tensor:
+    """Whether all values are finite, on their device.
+
+    By NumPy on a CPU: two of PyTorch's threads would wait for each other, longest where other
+    programs run.
+    """
+    if values.device.type != "cpu":
+        return values.isfinite().all()
+    return torch.tensor(bool(np.isfinite(values.numpy()).all()))
 
 
 def _mean_of_views(logits: list[torch.Tensor], native: tuple[int, int]) -> torch.Tensor:
