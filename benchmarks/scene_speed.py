@@ -11,7 +11,8 @@ it; the model is TransLandSeg on ``sam_mini`` at 256 px, trained on synthetic sc
 window overlaps. Each run is a process of its own, so that its largest memory is its own. Stages:
 
 * map: ``predict_scene``, all of it: polygons, mask, quick look. Before it and after it the model
-  alone runs the same windows in the same groups, held in memory, reading and writing nothing: of
+  alone runs the same windows in the same groups, held in memory, reading and writing nothing, and
+  with the memory that ``core.allocator`` keeps for it as for the map: of
   every few rows of windows all (``--share``), and its time is scaled to all rows. ``overhead`` is
   the map's time over the model's.
 * memory: a map of ``--large``, for its memory; no time is compared, and windows lie side by side,
@@ -199,6 +200,7 @@ def measure_model(scene: str, share: int, first: int, threads: int) -> dict:
     import numpy as np
     import torch
 
+    from tlseg_lite.core.allocator import memory_kept
     from tlseg_lite.maps.job import GROUP, Job, read_windows, tasks
     from tlseg_lite.maps.predict_scene import plan as planned
     from tlseg_lite.maps.windows import Windows
@@ -207,7 +209,7 @@ def measure_model(scene: str, share: int, first: int, threads: int) -> dict:
     raster, scaling, side, _ = planned(model, scene, None, None, None, None, None)
     windows = Windows.of(raster.height, raster.width, side, 0.5)
     job, spent, count = Job(raster, scaling, windows), 0.0, 0
-    with raster, torch.no_grad():
+    with raster, torch.no_grad(), memory_kept():
         model(torch.rand(GROUP, 3, side, side))  # the first call prepares much
         for row in range(first % len(windows.rows), len(windows.rows), share):
             held = [

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from tlseg_lite.core.allocator import keep_memory, memory_kept
 from tlseg_lite.core.progress import say
 from tlseg_lite.maps.job import Answer, Job, Task, predict_windows
 
@@ -42,7 +43,7 @@ def predictor(
         OSError: nothing answers at `scheduler`.
     """
     if workers is None and scheduler is None:
-        with job.raster:
+        with job.raster, memory_kept():
             yield lambda tasks: ((task, predict_windows(models, job, task)) for task in tasks)
         return
     with _client(workers, scheduler) as client:
@@ -101,4 +102,5 @@ def _in_order(
 
 
 def _work(models: list[torch.nn.Module], job: Job, task: Task) -> list[Answer]:
+    keep_memory()
     return predict_windows(models, job, task)
