@@ -117,9 +117,9 @@ def read_windows(job: Job, task: Task) -> tuple[list[np.ndarray], list[np.ndarra
 
 
 def _padded(image: np.ndarray, side: int) -> np.ndarray:
-    """An image at the upper left of a square in the colour of the padding."""
+    """An image at the upper left of a square in the colour of the padding; itself if it is one."""
     if image.shape[1:] == (side, side):
-        return np.ascontiguousarray(image)
+        return image
     square = np.empty((3, side, side), np.float32)
     square[:] = np.array(PAD_COLOUR, np.float32)[:, None, None]
     square[:, : image.shape[1], : image.shape[2]] = image

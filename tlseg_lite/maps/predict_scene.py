@@ -281,11 +281,16 @@ def _predict_rows(job: Job, folder: Folder, predict, batch_size: int, progress: 
 
 def _levels(values: np.ndarray, there: np.ndarray) -> np.ndarray:
     """uint8 (layers, n, width): probabilities and spreads as stored."""
-    chance = 1 / (1 + np.exp(-values[0].astype(np.float64)))
-    layers = [np.rint(chance * LEVELS)]
-    if len(values) > 1:
-        layers.append(np.rint(np.sqrt(values[1]) / SPREAD))
-    return np.where(there, np.stack(layers), NODATA).astype(np.uint8)
+    levels = np.full(values.shape, NODATA, np.uint8)
+    for top in range(0, values.shape[1], 8):  # float64 of a few rows at a time
+        part = np.s_[top : top + 8]
+        chance = 1 / (1 + np.exp(-values[0, part].astype(np.float64)))
+        layers = [np.rint(chance * LEVELS)]
+        if len(values) > 1:
+            layers.append(np.rint(np.sqrt(values[1, part]) / SPREAD))
+        for layer, found in zip(levels, layers, strict=True):
+            np.copyto(layer[part], found, where=there[part], casting="unsafe")
+    return levels
 
 
 def _refuse_empty(folder: Folder, raster: Raster) -> None:

@@ -96,19 +96,22 @@ class Blend:
         """
         down, across = row - self.top, slice(column, column + self.windows.side)
         height, width = self._weight[down:, across].shape
-        weights = self._weights[:height, :width] * valid[:height, :width]
+        weights = self._weights[:height, :width]
+        if not valid.all():
+            weights = weights * valid[:height, :width]
         self._sum[:, down:, across] += weights * values[:, :height, :width]
         self._weight[down:, across] += weights
 
     def take(self, until: int) -> tuple[np.ndarray, np.ndarray]:
         """The means (layers, n, width) of the rows above `until`, and where there are any."""
         count = until - self.top
-        weight = self._weight[:count].copy()
-        there = weight > 0
-        means = self._sum[:, :count] / np.where(there, weight, 1)
+        there = self._weight[:count] > 0
+        means = np.zeros_like(self._sum[:, :count])
+        np.divide(self._sum[:, :count], self._weight[:count], out=means, where=there)
         for array in (self._sum, self._weight):
-            kept = array[..., count:, :].copy()
-            array[:] = 0
-            array[..., : kept.shape[-2], :] = kept
+            kept = array.shape[-2] - count
+            for row in range(kept):  # downwards, so that nothing is copied twice or lost
+                array[..., row, :] = array[..., row + count, :]
+            array[..., kept:, :] = 0
         self.top = until
         return means, there
