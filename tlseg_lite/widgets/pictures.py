@@ -91,7 +91,7 @@ def before_after(
         'top:0;width:2px"></span></div>'
         f"<label data-live>{escape(titles[0])} | {escape(titles[1])} <output></output>"
         '<input type="range" min="0" max="100" step="1" value="50"></label>'
-        f'<p class="state">Left of the edge: {escape(titles[0])}. {words[0]} Right of it: '
+        f'<p class="state" aria-live="polite">Left of the edge: {escape(titles[0])}. {words[0]} Right of it: '
         f"{escape(titles[1])}. {words[1]}</p>"
     )
     return Widget(
