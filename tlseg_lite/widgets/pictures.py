@@ -91,8 +91,8 @@ def before_after(
         'top:0;width:2px"></span></div>'
         f"<label data-live>{escape(titles[0])} | {escape(titles[1])} <output></output>"
         '<input type="range" min="0" max="100" step="1" value="50"></label>'
-        f'<p class="state" aria-live="polite">Left of the edge: {escape(titles[0])}. {words[0]} Right of it: '
-        f"{escape(titles[1])}. {words[1]}</p>"
+        f'<p class="state" aria-live="polite">Left of the edge: {escape(titles[0])}. {words[0]} '
+        f"Right of it: {escape(titles[1])}. {words[1]}</p>"
     )
     return Widget(
         "before", f"{titles[0]} and {titles[1]}, one over the other", body, {"titles": titles}
