@@ -203,7 +203,6 @@ def write_cog(
                     str(temporary),
                     driver="COG",
                     compress="DEFLATE",
-                    num_threads="ALL_CPUS",  # the same file
                     blocksize=BLOCK,
                     overview_resampling="NEAREST" if scale == 1 else "AVERAGE",
                     bigtiff="IF_SAFER",
@@ -266,9 +265,12 @@ def write_mask(folder: Path, raster: Raster, threshold: float, tags: dict[str, s
     Pixels that corrected.tif decides hold what it says.
     """
 
-    def cut(levels: np.ndarray, decided: np.ndarray | int = NODATA) -> np.ndarray:
-        own = np.where(decided == NODATA, levels > threshold * LEVELS, decided)
-        return np.where(levels == NODATA, NODATA, own).astype(np.uint8)
+    def cut(levels: np.ndarray, decided: np.ndarray | None = None) -> np.ndarray:
+        mask = (levels > threshold * LEVELS).astype(np.uint8)
+        if decided is not None:
+            np.copyto(mask, decided, where=decided != NODATA)
+        mask[levels == NODATA] = NODATA
+        return mask
 
     path = folder / "mask.tif"
     decided = [folder / CORRECTED] if (folder / CORRECTED).is_file() else []
