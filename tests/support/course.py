@@ -29,7 +29,7 @@ if "google.colab" in sys.modules:
 
 def setup_cell(notebook: Path) -> str:
     """The set-up cell of a chapter; chapters on maps install their libraries, too."""
-    extra = "[maps]" if notebook.name.startswith("08") else ""
+    extra = "[maps]" if notebook.name.startswith(("08", "80")) else ""
     return SETUP_CELL.replace("tlseg-lite @", f"tlseg-lite{extra} @")
 
 
