@@ -241,16 +241,17 @@ def hundreds(folder: Path) -> Iterator[Table]:
             rows = runs[runs.model == own.model]
             found, there = rows.filter(regex="_(small|middle|large)_found$"), []
             there = rows.filter(regex="_(small|middle|large)$").to_numpy().sum()
-            alarms = rows.test_negatives_with_alarm.sum() / rows.test_negatives.sum()
+            empty = rows.test_negatives.sum()
+            alarms = f"{rows.test_negatives_with_alarm.sum() / empty:.0%}" if empty else "–"
             lead = with_interval(own.lead, own.lead_low, own.lead_high, True) if own.pairs else "–"
             mean = with_interval(own.mean, own.low, own.high)
             iou = number(100 * rows.test_landslide_iou.mean())
-            share = f"{found.to_numpy().sum() / there:.0%}"
+            share = f"{found.to_numpy().sum() / there:.0%}" if there else "–"
             seconds = f"{own.seconds:.0f} s"
             trained = f"{own.trainable / 1e6:.2f} M"
             where = f"{data}, {training_data}, {side:.0f} px"
             what = [where, name_of(own.model), mean, str(own.seeds), lead]
-            lines.append([*what, iou, share, f"{alarms:.0%}", trained, seconds])
+            lines.append([*what, iou, share, alarms, trained, seconds])
     headers = ["data", "model", "test MIoU (%)", "seeds", "TransLandSeg's lead", "landslide IoU"]
     headers += ["landslides found", "images without one: alarms", "trained", "training"]
     note = f"From comparison_real.csv. {provenance(frame)}" if len(frame) else "Nothing recorded."
