@@ -72,12 +72,7 @@ def texts_of(path):
             yield cell["id"], about.get(kind, {}).get(key, "")
 
 
-LATER = {"80_capstone"}  # being rewritten
-
-
-@pytest.mark.parametrize(
-    "path", [p for p in NOTEBOOKS if p.stem not in LATER], ids=lambda p: p.stem
-)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_chapters_use_the_words_of_the_field(path):
     wrong = [(place, *one) for place, text in texts_of(path) for one in found(text)]
     assert wrong == []
