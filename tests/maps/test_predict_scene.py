@@ -321,6 +321,8 @@ def test_smaller_than_a_window(tmp_path):
         ({"batch_size": 0}, ValueError, "batch_size is 0"),
         ({"min_area": -1}, ValueError, "min_area is -1"),
         ({"resolution": 0}, ValueError, "resolution is 0"),
+        ({"resolution": 1e6}, DataError, r"1e\+06 m is larger than .*150 pixels of 2"),
+        ({"scheduler": "tcp://127.0.0.1:1"}, OSError, "no Dask scheduler answers at 'tcp"),
         ({"workers": 1, "scheduler": "tcp://here:1"}, ValueError, "give one"),
     ],
 )
@@ -382,6 +384,17 @@ def test_heights_of_polygons(scene, tmp_path):
     assert (row.elevation_min_m, row.elevation_max_m) == pytest.approx((90, 149), abs=0.1)
 
 
+def test_a_scene_without_nodata_has_its_corners_as_footprint(tmp_path):
+    turned = METRES @ Affine.rotation(25)
+    scene = write_scene(tmp_path / "s.tif", two_slides(), transform=turned)
+    (shape,) = gpd.read_file(mapped(Red(), scene, tmp_path / "map").footprint).geometry
+    (whole,) = shape.geoms if hasattr(shape, "geoms") else (shape,)
+    corners = {(round(x, 6), round(y, 6)) for x, y in whole.exterior.coords}
+    assert corners == {
+        tuple(round(v, 6) for v in turned @ (x, y)) for x in (0, 220) for y in (0, 150)
+    }
+
+
 # ---- real scenes -------------------------------------------------------------------------------
 
 
@@ -415,68 +428,3 @@ def test_gdal_s_cache_holds_the_tiles_of_a_window(scene):
 
     with opened(scene):
         assert getenv()["GDAL_CACHEMAX"] >= 16 * 2**20  # bytes; with less each read decodes anew
-
-
-@pytest.fixture
-def never(monkeypatch):
-    """What is wrong has to be said before hours of prediction."""
-
-    def predicted(*_):
-        raise AssertionError("a window was predicted")
-
-    monkeypatch.setitem(predict_function.__globals__, "_predict_rows", predicted)
-
-
-def test_a_dem_of_another_place_is_said_before_the_prediction(scene, tmp_path, never):
-    plane = np.ones((1, 150, 220), np.float32)
-    north = Affine(2, 0, 500000, 0, -2, 3500000)
-    for name, about, words in (
-        ("far.tif", {"transform": north}, "far.tif lies elsewhere"),
-        ("world.tif", {"crs": "EPSG:4326", "transform": Affine(1e-3, 0, 10, 0, -1e-3, 60)}, "else"),
-        ("none.tif", {"crs": None, "transform": None}, "both need a coordinate system"),
-        ("mars.tif", {"crs": "+proj=eqc +R=3396190"}, "radii of 6378 and 3396 km"),
-    ):
-        dem = write_scene(tmp_path / name, plane, **about)
-        with pytest.raises(DataError, match=words):
-            mapped(Red(), scene, tmp_path / "map", dem=dem)
-    with pytest.raises(MissingDataError, match="no raster file"):
-        mapped(Red(), scene, tmp_path / "map", dem=tmp_path / "gone.tif")
-    assert not (tmp_path / "map").exists()
-
-
-def test_a_huge_scene_is_refused_before_it_is_sampled(tmp_path, never, monkeypatch):
-    vrt = tmp_path / "huge.vrt"
-    bands = "".join(f'<VRTRasterBand dataType="UInt16" band="{b}"/>' for b in (1, 2, 3))
-    vrt.write_text(
-        '<VRTDataset rasterXSize="8000000" rasterYSize="8000000"><SRS>EPSG:32648</SRS>'
-        f"<GeoTransform>500000, 0.1, 0, 3400000, 0, -0.1</GeoTransform>{bands}</VRTDataset>"
-    )
-    monkeypatch.setattr("tlseg_lite.data.rasters.Raster.samples", lambda _: 1 / 0)
-    with pytest.raises(OSError, match=r"needs up to \d+.* GB"):
-        mapped(Red(), vrt, tmp_path / "map" / "below")
-    assert not (tmp_path / "map").exists()
-
-
-def test_sixteen_bits_that_are_cut_off_name_the_scene(tmp_path, never):
-    values = np.random.default_rng(0).integers(1, 9000, (3, 400, 400)).astype(np.uint16)
-    scene = write_scene(tmp_path / "cut.tif", values)
-    scene.write_bytes(scene.read_bytes()[: scene.stat().st_size // 2])
-    with pytest.raises(DataError, match=r"cut\.tif is damaged: .*Copy it again"):
-        mapped(Red(), scene, tmp_path / "map")
-
-
-def test_sixteen_bits_of_nothing_name_the_scene(tmp_path, never):
-    nothing = write_scene(tmp_path / "zeros.tif", np.zeros((3, 80, 80), np.uint16), nodata=0)
-    with pytest.raises(DataError, match=r"zeros\.tif: no valid value to take percentiles from"):
-        mapped(Red(), nothing, tmp_path / "map")
-
-
-def test_a_scene_without_nodata_has_its_corners_as_footprint(tmp_path):
-    turned = METRES @ Affine.rotation(25)
-    scene = write_scene(tmp_path / "s.tif", two_slides(), transform=turned)
-    (shape,) = gpd.read_file(mapped(Red(), scene, tmp_path / "map").footprint).geometry
-    (whole,) = shape.geoms if hasattr(shape, "geoms") else (shape,)
-    corners = {(round(x, 6), round(y, 6)) for x, y in whole.exterior.coords}
-    assert corners == {
-        tuple(round(v, 6) for v in turned @ (x, y)) for x in (0, 220) for y in (0, 150)
-    }

@@ -14,8 +14,7 @@ import torch
 from tlseg_lite.core.errors import DataError
 from tlseg_lite.core.progress import say
 from tlseg_lite.data.base import LandslideDataset
-from tlseg_lite.data.rasters import Raster
-from tlseg_lite.data.scaling import scaling_for
+from tlseg_lite.data.rasters import Raster, scaling_of
 from tlseg_lite.data.splits import Subset
 from tlseg_lite.data.transforms import PAD_COLOUR
 from tlseg_lite.data.vectors import read_polygons
@@ -93,9 +92,7 @@ class Chips(LandslideDataset):
         crs = self.raster.crs and self.raster.crs.to_wkt()
         frame, self.notes = read_polygons(polygons, crs, "the polygons")
         self._shapes = frame.geometry.reset_index(drop=True)
-        self.scaling = scaling_for(
-            scale, self.raster.bands, self.raster.dtype, self.raster.samples()
-        )
+        self.scaling = scaling_of(self.raster, scale)
         self._refuse_elsewhere(scene)
         self.chips = self._cut(block * size, negatives, seed)
         for note in self.notes:

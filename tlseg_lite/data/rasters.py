@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlseg_lite.core.errors import DataError, MissingDataError
-from tlseg_lite.data.scaling import SAMPLE, thinned
+from tlseg_lite.data.scaling import SAMPLE, Scaling, scaling_for, thinned
 
 if TYPE_CHECKING:
     import pyproj
@@ -180,6 +180,11 @@ class Raster:
         self.width, self.height = (
             max(1, round(n / s)) for n, s in zip((width, height), shrink, strict=True)
         )
+        if min(width / shrink[0], height / shrink[1]) < 0.5:
+            raise DataError(
+                f"a pixel of {self.resolution:g} m is larger than {self.path}, which has {width} x "
+                f"{height} pixels of {min(self.native):g} m; give a smaller resolution, in metres"
+            )
         self.step = width / self.width, height / self.height  # columns, rows of the file a pixel
         across, down = self.step
         a, b, c, d, e, f = tuple(source.transform)[:6]
@@ -267,6 +272,20 @@ class Raster:
         if self.nodata is not None:
             valid &= (values != self.nodata).any(0)
         yield thinned(values[:, valid], SAMPLE)
+
+
+def scaling_of(raster: Raster, scale: Any) -> Scaling:
+    """How the values of a scene become [0, 1]; `scale` is as in `data.scaling.scaling_for`.
+
+    Raises:
+        DataError: no valid value, or no range; names the file.
+    """
+    try:
+        return scaling_for(scale, raster.bands, raster.dtype, raster.samples())
+    except DataError as error:
+        if raster.path in str(error):
+            raise
+        raise DataError(f"{raster.path}: {error}") from error
 
 
 def _pixel_metres(source: DatasetReader, given: float | None) -> tuple[float, float] | None:

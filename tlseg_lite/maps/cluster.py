@@ -67,7 +67,7 @@ def _client(workers: int | None, scheduler: str | None) -> Iterator[Client]:
             "them"
         )
     if scheduler is not None:
-        with Client(scheduler, timeout=20, set_as_default=False) as client:
+        with _answering(Client, scheduler) as client:
             yield client
         return
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
@@ -83,6 +83,16 @@ def _client(workers: int | None, scheduler: str | None) -> Iterator[Client]:
         Client(cluster, set_as_default=False) as client,
     ):
         yield client
+
+
+def _answering(client: type[Client], scheduler: str) -> Client:
+    try:
+        return client(scheduler, timeout=20, set_as_default=False)
+    except OSError as error:
+        raise OSError(
+            f"no Dask scheduler answers at {scheduler!r} ({error}); start one with: dask "
+            "scheduler, or leave it out to work in this process"
+        ) from error
 
 
 def _in_order(

@@ -76,7 +76,7 @@ class Folder:
             known = json.loads(manifest.read_text("utf-8"))["about"]
         except (ValueError, KeyError) as error:
             raise ValueError(
-                f"{manifest} is damaged ({error}); give another folder, or restart=True"
+                f"{manifest} is damaged ({error}); give another folder, or restart=True (--restart)"
             ) from error
         if differing := sorted(
             k for k in self.about.keys() | known.keys() if known.get(k) != self.about.get(k)
@@ -86,8 +86,8 @@ class Folder:
                 for k in differing
             )
             raise ValueError(
-                f"{self.path} holds another map ({told}); give another folder, or restart=True to "
-                "replace it"
+                f"{self.path} holds another map ({told}); give another folder, or restart=True "
+                "(--restart) to replace it"
             )
 
     def write(self, more: dict[str, Any]) -> None:

@@ -15,8 +15,8 @@ import torch
 from tlseg_lite.core.errors import DataError
 from tlseg_lite.core.progress import bar, say
 from tlseg_lite.core.provenance import provenance
-from tlseg_lite.data.rasters import Raster
-from tlseg_lite.data.scaling import Scaling, scaling_for
+from tlseg_lite.data.rasters import Raster, scaling_of
+from tlseg_lite.data.scaling import Scaling
 from tlseg_lite.maps.cluster import predictor
 from tlseg_lite.maps.job import Job, tasks
 from tlseg_lite.maps.output import (
@@ -236,12 +236,7 @@ def plan(model, scene, bands, scale, resolution, pixel_size, nodata, check=None)
                 f"{raster.path} has 8 bits, and the model learned from values up to "
                 f"{max(learned.high):g}; give the scene as it was in the training, or scale="
             )
-    try:
-        scaling = scaling_for(scale, bands, raster.dtype, raster.samples())
-    except DataError as error:
-        if raster.path in str(error):
-            raise
-        raise DataError(f"{raster.path}: {error}") from error
+    scaling = scaling_of(raster, scale)
     if scale is None and raster.dtype != "uint8":
         notes.append(f"values become 0 to 1 by percentiles of the scene: {scaling}")
     return raster, scaling, side, notes
