@@ -23,7 +23,10 @@ window overlaps. Each run is a process of its own, so that its largest memory is
   loaded, not what it imports otherwise: in its favour. Not installed, it is left out, and it says
   so.
 
-Stages of one round follow each other, and then the next round begins. Use an idle machine.
+Stages of one round follow each other, and then the next round begins. Use an idle machine. The
+recorded rows are one round, made while other programs ran, with the benchmark at a higher priority
+than they; the model's time before and after a map says how far the machine varied meanwhile. Their
+commit is that of the package's same files after a rebase.
 """
 
 from __future__ import annotations
