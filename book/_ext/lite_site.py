@@ -6,8 +6,8 @@ without weights that depends on numpy, scipy, pandas and matplotlib alone. What 
 fetch when a reader opens it is Pyodide (Python and those four packages), from its own network
 address; the page says so.
 
-On request only, with ``TLSEG_LITE=1`` and ``pip install -e '.[lite]'``, as `.ci/run` does. Without
-a network it was tried with Pyodide 314.0.6 beside the site instead of from its address (Python
+On request only, with ``TLSEG_LITE=1`` and ``pip install -e '.[lite]'``. Without a
+network it was tried with Pyodide 314.0.6 beside the site instead of from its address (Python
 3.14, headless Chromium): the kernel starts, `%pip install tlseg-lite` takes the site's own wheel,
 and the package imports. NumPy, SciPy, pandas and Matplotlib for Pyodide could not be had there, so
 the cells after that have been run without a browser only (``tests/support/chapter_alone.py``).

@@ -18,4 +18,5 @@ __getattr__, __dir__, __all__ = lazy(
         "summary": "FINDINGS MIDDLES PROTOCOL SETTING interval paired per_seed pooled_score "
         "verdict",
     },
+    also=("words",),
 )

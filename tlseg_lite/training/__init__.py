@@ -24,5 +24,5 @@ __getattr__, __dir__, __all__ = lazy(
         "step": "TrainingStep learning_rate",
         "weight_averaging": "blend",
     },
-    also=("preflight",),
+    also=("preflight", "words"),
 )
