@@ -24,6 +24,5 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Test processes: one a core that this process may use, at most four for their memory (each
     up to 3 GB); no process beside the main one for a single core or a single file."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    files = [a for a in config.args if os.path.isfile(a.split("::")[0])]
-    alone = len(files) == 1 and len(config.args) == 1
+    alone = len(config.args) == 1 and os.path.isfile(config.args[0].split("::")[0])
     return 0 if alone or (cores or 1) < 2 else min(cores or 1, 4)

@@ -38,9 +38,9 @@ ADDRESS = f"{SITE}/notebooks/index.html?path={Path(CHAPTER).name}.ipynb"
 TEXT = (
     "Run this chapter in your browser</a>, without an installation. The notebook and the package "
     "come from this book's server; Python itself (Pyodide, with NumPy, SciPy, pandas and "
-    "Matplotlib) is fetched from cdn.jsdelivr.net, and one small package from pypi.org, when you "
-    "open it, so this one link needs the network. The page that you read does not, and has all "
-    "results."
+    "Matplotlib) is fetched from cdn.jsdelivr.net, and one small package from Python's package "
+    "index, when you open it, so this one link needs the network. The page that you read does not, "
+    "and has all results."
 )
 LOG = logging.getLogger(__name__)
 

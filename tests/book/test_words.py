@@ -5,6 +5,7 @@ import json
 import re
 
 import pytest
+from chapter_cells import plain_python
 from course import NOTEBOOKS, ROOT
 
 # pattern -> what to write; patterns ignore case
@@ -50,7 +51,7 @@ def found(text):
 
 def strings(source):
     """The string literals of Python code, those of f-strings too; docstrings are left out."""
-    tree = ast.parse(re.sub(r"^(\s*)[%!].*$", r"\1pass", source, flags=re.M))
+    tree = ast.parse(plain_python(source))
     inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     return [
         node.value

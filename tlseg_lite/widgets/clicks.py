@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -59,26 +60,12 @@ def click_to_segment(
     scores, shares, ious = answers["scores"], answers["shares"], answers["ious"]
     y, x = zero_shot.click_grid(embedded.size, clicks)
     known = None if target is None else np.asarray(target).reshape(height, width)[::step, ::step]
-    first = _nearest(y, x, _start(target, embedded.size))
+    first = nearest(y, x, _start(target, embedded.size))
     choice = int(np.argmax(scores[first]))
-    data = {
-        "step": step,
-        "x": x.tolist(),
-        "y": y.tolist(),
-        "masks": pack_masks(masks.reshape(-1, *masks.shape[-2:])),
-        **answers,
-        "first": first,
-        "target": None if known is None else pack_masks([known > 0]),
-        "targetName": target_name,
-        "colours": {"mask": PREDICTED_OUTLINE, "target": LANDSLIDE},
-        "fill": FILL,
-    }
-    shown = masks[first, choice]
-    layers = [(shown, PREDICTED_OUTLINE, FILL), (border(shown), PREDICTED_OUTLINE, 1)]
-    if known is not None:
-        layers.append((border(known > 0), LANDSLIDE, 1))
-    small = picture_uri(zero_shot.as_pixels(image)[::step, ::step])
-    picture = stage(small, alt, tinted(layers), shown.shape, AIM)
+    known = None if known is None else known > 0
+    flat = masks.reshape(-1, *masks.shape[-2:])
+    data = grid_data(y, x, step, flat, known, first, target_name) | answers
+    picture = masked_picture(image, step, alt, masks[first, choice], known)
     state = describe(
         int(x[first % len(x)]), int(y[first // len(x)]), choice, scores[first], shares[first],
         ious[first] if ious else None, target_name,
@@ -88,8 +75,8 @@ def click_to_segment(
         f'<p id="{{NAME}}-help" data-live>Click or drag in the image, or focus it and use the '
         "arrow keys. The answer is that of the nearest of "
         f"{len(y)} x {len(x)} clicks.</p>"
-        f"<fieldset data-live><legend>show</legend>"
-        f"{_choices(None if target is None else target_name)}</fieldset>"
+        f"<fieldset data-live><legend>show</legend>{_choices()}"
+        f"{known_box(None if target is None else target_name)}</fieldset>"
         f'<p class="state" aria-live="polite">{escape(state)}</p></div></div>'
     )
     return Widget("clicks", "Click to segment", body, data)
@@ -110,19 +97,66 @@ def _answers(
     return np.concatenate(masks), rounded
 
 
-def _choices(target_name: str | None) -> str:
-    """Buttons for which mask is shown, and a box for the outline of the known one."""
-    radios = "".join(
+def _choices() -> str:
+    """Buttons for which mask is shown."""
+    return "".join(
         f'<label class="beside"><input type="radio" name="{{NAME}}-which" value="{i}"'
         f"{' checked' if i == 3 else ''}> {text}</label>"
         for i, text in enumerate(("mask 1", "mask 2", "mask 3", "the highest score"))
     )
+
+
+def known_box(target_name: str | None) -> str:
+    """A box to tick for the outline of the known mask; nothing without one."""
     if target_name is None:
-        return radios
+        return ""
     return (
-        f'{radios}<label><input type="checkbox" class="known" checked> outline of the '
+        '<label><input type="checkbox" class="known" checked> outline of the '
         f"{escape(target_name)}</label>"
     )
+
+
+def grid_data(
+    y: torch.Tensor,
+    x: torch.Tensor,
+    step: int,
+    masks: Iterable[np.ndarray],
+    known: np.ndarray | None,
+    first: int,
+    target_name: str,
+) -> dict[str, Any]:
+    """What the script of a picture with a grid of clicks needs, save what the masks' answers say.
+
+    Args:
+        y, x: rows and columns of the grid, in pixels of the image.
+        step: every how many pixels the masks were thinned.
+        masks: thinned, (h, w) bool each.
+        known: the known mask, thinned alike, bool, or None.
+        first: index of the place of the first click.
+        target_name: what the known mask is called.
+    """
+    return {
+        "step": step,
+        "x": x.tolist(),
+        "y": y.tolist(),
+        "masks": pack_masks(masks),
+        "first": first,
+        "target": None if known is None else pack_masks([known]),
+        "targetName": target_name,
+        "colours": {"mask": PREDICTED_OUTLINE, "target": LANDSLIDE},
+        "fill": FILL,
+    }
+
+
+def masked_picture(
+    image: torch.Tensor, step: int, alt: str, shown: np.ndarray, known: np.ndarray | None
+) -> str:
+    """The image (3, H, W), thinned, under a mask and the known outline, with a canvas to aim."""
+    layers = [(shown, PREDICTED_OUTLINE, FILL), (border(shown), PREDICTED_OUTLINE, 1)]
+    if known is not None:
+        layers.append((border(known), LANDSLIDE, 1))
+    small = picture_uri(zero_shot.as_pixels(image)[::step, ::step])
+    return stage(small, alt, tinted(layers), shown.shape, AIM)
 
 
 def describe(
@@ -152,6 +186,7 @@ def _start(target: torch.Tensor | None, size: tuple[int, int]) -> tuple[int, int
     return zero_shot.inner_point(target)
 
 
-def _nearest(y: torch.Tensor, x: torch.Tensor, point: tuple[int, int]) -> int:
+def nearest(y: torch.Tensor, x: torch.Tensor, point: tuple[int, int]) -> int:
+    """Index of the place of a grid, rows `y` by columns `x`, that is nearest to x, y of `point`."""
     row, column = int((y - point[1]).abs().argmin()), int((x - point[0]).abs().argmin())
     return row * len(x) + column

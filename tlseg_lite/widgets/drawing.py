@@ -134,13 +134,9 @@ class Diagram:
         found = {}
         for name, box in self.boxes.items():
             column, row = getattr(box, layout.which)
-            middle = row * layout.row + self._tallest(layout) / 2
-            found[name] = (column * (layout.box + layout.gap), middle - box.height / 2)
+            found[name] = (column * (layout.box + layout.gap), row * layout.row - box.height / 2)
         top = min(y for _, y in found.values())
         return {name: (x, y - top) for name, (x, y) in found.items()}
-
-    def _tallest(self, layout: Layout) -> float:
-        return max(box.height for box in self.boxes.values())
 
     def _arrow(self, arrow: Arrow, places: dict, layout: Layout, tip: str) -> str:
         ends = [(*places[name], self.boxes[name].height) for name in (arrow.start, arrow.end)]

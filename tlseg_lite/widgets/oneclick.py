@@ -10,11 +10,10 @@ import torch
 
 from tlseg_lite.adapters.correction import Correction
 from tlseg_lite.metrics.confusion import confusion
-from tlseg_lite.plots import LANDSLIDE, PREDICTED_OUTLINE
 from tlseg_lite.sam.corrections import corrective_clicks
-from tlseg_lite.sam.prompting import as_pixels, click_grid
-from tlseg_lite.widgets.clicks import AIM, FILL
-from tlseg_lite.widgets.page import Widget, border, pack_masks, picture_uri, stage, tinted
+from tlseg_lite.sam.prompting import click_grid
+from tlseg_lite.widgets.clicks import grid_data, known_box, masked_picture, nearest
+from tlseg_lite.widgets.page import Widget
 
 KINDS = ((1, "landslide here"), (0, "no landslide here"), (-1, "no click"))
 
@@ -64,22 +63,8 @@ def click_to_correct(
     masks, data = _answers(correction, known, y, x, step)
     thinned = None if known is None else known[::step, ::step].numpy()
     which = 1 + 2 * first + kind
-    data |= {
-        "step": step,
-        "x": x.tolist(),
-        "y": y.tolist(),
-        "masks": pack_masks(masks),
-        "first": first,
-        "target": None if thinned is None else pack_masks([thinned]),
-        "targetName": target_name,
-        "colours": {"mask": PREDICTED_OUTLINE, "target": LANDSLIDE},
-        "fill": FILL,
-    }
-    layers = [(masks[which], PREDICTED_OUTLINE, FILL), (border(masks[which]), PREDICTED_OUTLINE, 1)]
-    if thinned is not None:
-        layers.append((border(thinned), LANDSLIDE, 1))
-    small = picture_uri(as_pixels(image)[::step, ::step])
-    picture = stage(small, alt, tinted(layers), masks[0].shape, AIM)
+    data |= grid_data(y, x, step, masks, thinned, first, target_name)
+    picture = masked_picture(image, step, alt, masks[which], thinned)
     place = int(x[first % len(x)]), int(y[first // len(x)])
     body = (
         f'<div class="columns">{picture}<div><p id="{{NAME}}-help" data-live>Click or drag in the '
@@ -103,8 +88,7 @@ def _start(
         points, kinds = corrective_clicks(correction.logits[None], known[None, None].float())
         if int(kinds[0, 0]) >= 0:
             place, kind = tuple(points[0, 0].tolist()), int(kinds[0, 0])
-    row, column = int((y - place[1]).abs().argmin()), int((x - place[0]).abs().argmin())
-    return row * len(x) + column, kind
+    return nearest(y, x, place), kind
 
 
 def _answers(
@@ -134,14 +118,7 @@ def _choices(kind: int, target_name: str | None) -> str:
         f"{' checked' if value == kind else ''}> {text}</label>"
         for value, text in KINDS
     )
-    known = (
-        ""
-        if target_name is None
-        else (
-            '<label><input type="checkbox" class="known" checked> outline of the '
-            f"{escape(target_name)}</label>"
-        )
-    )
+    known = known_box(target_name)
     return f"<fieldset data-live><legend>the click says</legend>{radios}{known}</fieldset>"
 
 
