@@ -112,12 +112,17 @@ def no_training(monkeypatch):
 
 
 @pytest.mark.parametrize("training_data", ["real", "real-5", "synthetic+real"])
-def test_recorded_comparisons_are_not_run_again(training_data, real_data, no_training, tmp_path):
+def test_recorded_comparisons_are_not_run_again(
+    training_data, real_data, no_training, tmp_path, monkeypatch
+):
     row, stages = recorded_run(
         "comparison", data="bijie-samples", model="TransLandSeg", training_data=training_data
     )
     shutil.copy(RESULTS / "comparison.csv", tmp_path)
     scenes = SyntheticSplits(1500, 40, 1, size=None, style="bijie")
+    if training_data == "synthetic+real":  # another processor draws scenes with other last bits
+        recorded = row.data_version.split("+")[1]
+        monkeypatch.setattr(SyntheticSplits, "_version", lambda self: recorded)
     first = {k: v for k, v in stages.get("scenes", stages["real"]).items() if k != "scenes"}
     frame = comparison.run(
         comparison.models(["TransLandSeg"]),

@@ -48,6 +48,7 @@ def columns(key: Sequence[str]) -> tuple[str, ...]:
 _TEXT = (
     *("data", "design", "model", "training_data", "status", "variant", "weights", "backbone"),
     *("config", "recipe", "data_version", "data_source", "train_ids", "val_ids", "test_ids"),
+    *("image_ids", "prompt", "part", "labels", "stage"),
     *_PROVENANCE,
 )
 """Columns of words; all others are numbers."""

@@ -22,7 +22,8 @@ class Splits:
         name: short, for the CSV file.
         source: what the images are, in words.
         folds: number of folds of one seed.
-        version: 12 hexadecimal digits that change when the images do.
+        version: 12 hexadecimal digits that change when the images do; those of synthetic scenes
+            also with the processor, whose arithmetic may round their pixels otherwise.
         negatives: images without a landslide that are tested too, for false alarms; None: none.
     """
 
