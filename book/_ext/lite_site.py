@@ -6,11 +6,12 @@ without weights that depends on numpy, scipy, pandas and matplotlib alone. What 
 fetch when a reader opens it is Pyodide (Python and those four packages), from its own network
 address; the page says so.
 
-On request only, with ``TLSEG_LITE=1`` and ``pip install -e '.[lite]'``. Without a
-network it was tried with Pyodide 314.0.6 beside the site instead of from its address (Python
-3.14, headless Chromium): the kernel starts, `%pip install tlseg-lite` takes the site's own wheel,
-and the package imports. NumPy, SciPy, pandas and Matplotlib for Pyodide could not be had there, so
-the cells after that have been run without a browser only (``tests/support/chapter_alone.py``).
+On request only, with ``TLSEG_LITE=1`` and ``pip install -e '.[book,lite]'``; ``.ci/run``, and with
+it the published book, has it. Without a network it was tried with Pyodide 314.0.6 beside the site
+instead of from its address (Python 3.14, headless Chromium): the kernel starts, `%pip install
+tlseg-lite` takes the site's own wheel, and the package imports. NumPy, SciPy, pandas and Matplotlib
+for Pyodide could not be had there, so the cells after that have been run without a browser only
+(``tests/support/chapter_alone.py``).
 
 Not through jupyterlite-sphinx: that puts a font from the network, a style sheet and a script into
 every page of the book, and builds six applications.
@@ -113,7 +114,7 @@ def build_site(root: Path, work: Path, out: Path) -> None:
     result = subprocess.run(command, cwd=work, capture_output=True, text=True)
     if result.returncode:
         raise ExtensionError(
-            f"chapter 6 in the browser: `jupyter lite build` failed; pip install -e '.[lite]' "
+            f"chapter 6 in the browser: `jupyter lite build` failed; pip install -e '.[book,lite]' "
             f"brings what it needs. {result.stderr[-2000:]}"
         )
 
