@@ -87,7 +87,8 @@ def legend(figure: Figure, prediction: bool | str = True, other: str = "") -> No
         lines.append(Line2D([], [], color=PREDICTED_OUTLINE, label=name))
     if other:
         lines.append(Line2D([], [], color="grey", label=f"{other} (white)"))
-    figure.legend(handles=lines, loc="lower center", ncols=len(lines), frameon=False, fontsize=9)
+    # at the left, so that the legend stays whole where a page shows a wide figure in two halves
+    figure.legend(handles=lines, loc="lower left", ncols=len(lines), frameon=False, fontsize=9)
 
 
 def mosaic(ax: Axes, image: torch.Tensor, records: Sequence[dict[str, Any]]) -> None:

@@ -1,8 +1,12 @@
-"""Sphinx extension: numbered captions of the tables that cells print.
+"""Sphinx extension: what captions say of an output: a table is counted as one, four columns fold.
 
 MyST-NB puts an output with ``mystnb: figure: {caption, name}`` into a figure. One with the class
 ``table`` becomes a *table* here: it is counted and referred to as one (``{numref}`tab-...```). A
 cell that displays several tables leaves the name out, and each gets a number of its own.
+
+A figure with the class ``four-columns`` gets its picture a second time. On a phone the style sheet
+shows the left half of the first and below it the right half of the second, elsewhere the first
+alone.
 """
 
 from docutils import nodes
@@ -31,6 +35,21 @@ class TablesFromFigures(SphinxTransform):
             node.replace_self(made)
 
 
+class FoldedFigures(SphinxTransform):
+    """Runs before pictures are collected, which are one file then."""
+
+    default_priority = 200
+
+    def apply(self):
+        for figure in list(self.document.findall(nodes.figure)):
+            if "four-columns" in figure["classes"]:
+                for image in list(figure.findall(nodes.image)):
+                    half = image.deepcopy()
+                    half["classes"] = [*image["classes"], "right-half"]
+                    half["alt"] = ""  # the first one's says it
+                    image.parent.insert(image.parent.index(image) + 1, half)
+
+
 def title_of(node):
     """The caption's text, for references."""
     return next((c.astext() for c in node.children if isinstance(c, nodes.caption)), "")
@@ -47,4 +66,5 @@ def depart_html(self, node):
 def setup(app):
     app.add_enumerable_node(table_figure, "table", title_of, html=(visit_html, depart_html))
     app.add_transform(TablesFromFigures)
+    app.add_transform(FoldedFigures)
     return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 1}

@@ -79,6 +79,7 @@ def setup(app):
     app.connect("build-finished", fail_on_warnings)
     app.setup_extension("captions")  # numbers of the tables that cells print
     app.connect("build-finished", leave_out_what_no_page_loads)
+    app.setup_extension("two_at_once")  # execution of the chapters
     app.setup_extension("results_page")  # the tables of the results page
     app.setup_extension("lite_site")  # chapter 6 in the reader's browser
     return {"parallel_read_safe": True, "parallel_write_safe": True}

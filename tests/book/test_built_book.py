@@ -60,8 +60,18 @@ def test_links_and_images_lead_somewhere(page):
 
 
 @pages
+def test_wide_figures_fold_on_a_phone(page):
+    """The second half is the same file, and silent."""
+    for figure in soup(HTML / f"{page}.html").select("figure.four-columns"):
+        first, second = figure.select("img")
+        assert first["src"] == second["src"]
+        assert second["alt"] == ""
+        assert "right-half" in second["class"]
+
+
+@pages
 def test_images_say_what_they_show(page):
-    for image in soup(HTML / f"{page}.html").select("article img"):
+    for image in soup(HTML / f"{page}.html").select("article img:not(.right-half)"):
         alt = image.get("alt", "")
         assert len(alt) >= 15, f"{image.get('src')} has the alternative text {alt!r}"
         assert "_images/" not in alt, f"{image.get('src')} has its file name for a text"
