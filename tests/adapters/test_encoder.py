@@ -36,7 +36,7 @@ def both_ways(encoder, images):
             (name, size, keep)  # a windowed and a global block, of full width
             for name, keep in (("vit_b", (1, 2)), ("vit_l", (4, 5)), ("vit_h", (6, 7)))
             # 256, 512, 1024: 16, 32, 64 tokens a side, windows of 14, so the last ones are padded
-            for size in (64, 256, 368, 512, 1024)
+            for size in ((64, 256, 368, 512, 1024) if name == "vit_b" else (64, 368, 512))
         ),
     ],
 )

@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from adapter_helpers import busy_sam, random_images
+from adapter_helpers import busy_sam, random_images, short_sam
 
 import tlseg_lite as tl
 from tlseg_lite.adapters.atl import high_pass
@@ -140,11 +140,17 @@ def test_half_the_bytes_and_no_trace_of_the_machine(mini):
     assert str(tl.sam.MINI_WEIGHTS.parent) not in text
 
 
-@pytest.mark.parametrize("variant", ["vit_b"])
-def test_a_sam_of_full_width(variant, tmp_path):
-    """Random weights at 64 px: all blocks of the real variant; `onnx` itself compares."""
-    written = tl.export.onnx(tl.load_sam(variant, None, image_size=SIDE), tmp_path)
+@pytest.mark.parametrize(
+    ("variant", "keep"), [("vit_b", (1, 2)), ("vit_l", (4, 5)), ("vit_h", (6, 7))]
+)
+def test_a_sam_of_full_width(variant, keep, tmp_path, monkeypatch):
+    """Random weights, a windowed and a global block; `onnx` itself compares. As if the file were
+    too large for protobuf: its weights lie beside it."""
+    monkeypatch.setattr(onnx_files, "LARGEST", 1_000_000)
+    written = tl.export.onnx(short_sam(variant, SIDE, keep), tmp_path)
     assert written.difference <= TOLERANCE
+    assert (tmp_path / "encoder.onnx").stat().st_size < 1_000_000
+    assert (tmp_path / "encoder.onnx.data").stat().st_size > 10_000_000
 
 
 @pytest.mark.parametrize(("height", "width", "half"), [(32, 32, 8), (32, 48, 9), (16, 16, 20)])
