@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import warnings
 
 import geopandas as gpd
 import numpy as np
@@ -16,6 +17,7 @@ from tlseg_lite.core.errors import DataError, MissingDataError
 from tlseg_lite.data.scaling import Scaling
 from tlseg_lite.maps import output
 from tlseg_lite.maps import predict_scene as predict_function
+from tlseg_lite.maps.output import beside
 from tlseg_lite.maps.windows import Blend, Windows
 
 GEO = os.environ.get("TLSEG_REAL")
@@ -428,3 +430,20 @@ def test_gdal_s_cache_holds_the_tiles_of_a_window(scene):
 
     with opened(scene):
         assert getenv()["GDAL_CACHEMAX"] >= 16 * 2**20  # bytes; with less each read decodes anew
+
+
+def test_the_quick_look_is_made_beside_and_its_error_is_not_lost():
+    """What either of both says is heard, and the filters of warnings are as before."""
+    filters, done = list(warnings.filters), []
+    with beside(lambda: done.append("beside")):
+        done.append("body")
+    assert sorted(done) == ["beside", "body"]
+
+    def fail():
+        raise OSError("no space")
+
+    with pytest.raises(OSError, match="no space"), beside(fail):
+        pass
+    with pytest.raises(ValueError, match="own"), beside(lambda: None):
+        raise ValueError("own")
+    assert list(warnings.filters) == filters

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile
@@ -206,6 +208,7 @@ def write_cog(
                     blocksize=BLOCK,
                     overview_resampling="NEAREST" if scale == 1 else "AVERAGE",
                     bigtiff="IF_SAFER",
+                    num_threads="ALL_CPUS",  # to compress with: the bytes are the same
                 )
 
         write_atomically(path, cog)
@@ -227,6 +230,7 @@ def write_plain(
     about = {"driver": "GTiff", "count": 1, "dtype": "uint8", "nodata": NODATA, "zlevel": 1}
     about |= {"height": raster.height, "width": raster.width, "BIGTIFF": "IF_SAFER"}
     about |= {"crs": raster.crs, "transform": raster.transform, "compress": "deflate"}
+    about |= {"num_threads": "ALL_CPUS"}
     with opened(path, "w", tiled=True, blockxsize=BLOCK, blockysize=BLOCK, **about) as file:
         top = 0
         for block in rows:
@@ -237,9 +241,28 @@ def write_plain(
         file.set_band_description(1, words)
 
 
-def _quietly():
-    import warnings
+@contextmanager
+def beside(action: Callable[[], Any]) -> Iterator[None]:
+    """Runs `action` in a thread while the body runs; ends when both have, with the error of either.
 
+    Filters of warnings belong to the whole process: those that either sets inside are set around
+    both, so that none is missing while the other one ends.
+    """
+    with warnings.catch_warnings(), ThreadPoolExecutor(1) as pool:
+        _ignore_what_gdal_says()
+        running = pool.submit(action)
+        yield
+        running.result()
+
+
+def _ignore_what_gdal_says() -> None:
+    from rasterio.errors import NotGeoreferencedWarning
+
+    warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    warnings.filterwarnings("ignore", "'crs' was not provided")
+
+
+def _quietly():
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
 

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tlseg_lite.maps.output import (
     NODATA,
     SPREAD,
     Folder,
+    beside,
     check_space,
     free_name,
     write_geotiffs,
@@ -172,14 +174,14 @@ def predict_scene(
         _refuse_empty(folder, raster)
         write_geotiffs(folder, raster, _tags(models, job, overlap), uncertainty)
     tags = _tags(models, job, overlap)
-    write_mask(folder.path, raster, cut, tags)
     settings = {
         "min_area": min_area,
         "simplify": simplify,
         "fields": {"scene": tags["SCENE"], "model": tags["MODEL"]},
     }
-    number = write_polygons(folder.path, raster, dem=dem, **settings)
-    write_quick_look(folder.path, raster, scaling)
+    with beside(partial(write_quick_look, folder.path, raster, scaling)):
+        write_mask(folder.path, raster, cut, tags)
+        number = write_polygons(folder.path, raster, dem=dem, **settings)
     count = len(windows.rows) * len(windows.columns)
     known = {"tags": tags, "threshold": cut, "polygons": number, "notes": notes}
     folder.write(known | {"polygon_settings": settings})
