@@ -23,10 +23,9 @@ window overlaps. Each run is a process of its own, so that its largest memory is
   loaded, not what it imports otherwise: in its favour. Not installed, it is left out, and it says
   so.
 
-Stages of one round follow each other, and then the next round begins. Use an idle machine. The
-recorded rows are one round, made while other programs ran, with the benchmark at a higher priority
-than they; the model's time before and after a map says how far the machine varied meanwhile. Their
-commit is that of the package's same files after a rebase.
+Stages of one round follow each other, and then the next round begins. Use an idle machine: the
+model's time before and after a map says how far it varied meanwhile. The recorded rows are two
+rounds of the maps and one of the rest, on a machine that did nothing else.
 """
 
 from __future__ import annotations
@@ -317,9 +316,10 @@ def summary(frame) -> list[str]:
             f"{large.side.max()} px: {large.peak_mb.max():.0f} MB, "
             f"{large.peak_mb.max() / largest:.2f} x that of {maps.side.max()} px"
         )
-    workers = frame[frame.stage == "workers"].groupby("workers").seconds.median()
-    if {1, 2} <= set(workers.index):
-        lines.append(f"two workers: {workers[1] / workers[2]:.2f} x as fast as one")
+    for side, rows in frame[frame.stage == "workers"].groupby("side"):
+        seconds = rows.groupby("workers").seconds.median()
+        if {1, 2} <= set(seconds.index):
+            lines.append(f"{side} px, two workers: {seconds[1] / seconds[2]:.2f} x as fast as one")
     return lines
 
 

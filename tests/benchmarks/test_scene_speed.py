@@ -59,7 +59,7 @@ def test_the_rows_in_sentences():
         "100 px: 115 s, 1.15 x the model's (1.10 to 1.20, 2 runs), at most 950 MB",
         "100 px, beside TerraTorch: 0.50 of its time, 0.50 of its memory",
         "200 px: 969 MB, 1.02 x that of 100 px",
-        "two workers: 1.90 x as fast as one",
+        "100 px, two workers: 1.90 x as fast as one",
     ]
 
 
