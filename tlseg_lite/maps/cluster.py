@@ -72,7 +72,11 @@ def _client(workers: int | None, scheduler: str | None) -> Iterator[Client]:
         return
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise ValueError(f"workers is {workers!r}; expected a positive whole number of processes")
+    import dask
+
     with (
+        # looking into each worker a hundred times a second, for one tab of the dashboard
+        dask.config.set({"distributed.worker.profile.enabled": False}),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
@@ -80,7 +84,8 @@ def _client(workers: int | None, scheduler: str | None) -> Iterator[Client]:
             host="127.0.0.1",
             memory_limit=None,
         ) as cluster,
-        Client(cluster, set_as_default=False) as client,
+        # answers come from the workers, not through the scheduler
+        Client(cluster, set_as_default=False, direct_to_workers=True) as client,
     ):
         yield client
 
