@@ -54,14 +54,21 @@ def leave_out_what_no_page_loads(app, exception):
     """A third of the book's bytes: MathJax's other bundles, and source maps of minified scripts.
 
     A page loads the one bundle of ``mathjax_path``. What that fetches later, for its menu and for
-    speech, lies in folders beside it and stays.
+    speech and braille in English, lies in folders beside it and stays. The first picture is among
+    the pages' pictures; its file beside the style sheet is for the README.
     """
     static = Path(app.outdir) / "_static"
     if exception is None and app.builder.name == "html" and static.is_dir():
         used = Path(app.config.mathjax_path).name
         bundles = [path for path in static.glob("mathjax/*.js") if path.name != used]
-        for path in [*bundles, *static.rglob("*.js.map"), *static.rglob("*.css.map")]:
-            path.unlink()
+        spoken = [
+            path
+            for path in static.glob("mathjax/sre/mathmaps/*.json")
+            if path.stem not in ("base", "en", "nemeth")
+        ]
+        maps = [*static.rglob("*.js.map"), *static.rglob("*.css.map")]
+        for path in [*bundles, *spoken, *maps, static / "result.png"]:
+            path.unlink(missing_ok=True)
 
 
 def bars_are_bars(app, what, name, obj, options, lines):
