@@ -75,3 +75,29 @@ def test_arguments_out_of_range():
         tl.maps.compare(*both, extent=GROUND, pixel_size=-1)
     with pytest.raises(ValueError, match="tolerance"):
         tl.maps.compare(*both, extent=GROUND, tolerance=-1)
+
+
+def test_the_picture_counts_landslides_as_the_comparison_does(tmp_path):
+    """Two polygons of the inventory that touch are one landslide in the words and in the legend."""
+    import matplotlib.pyplot as plt
+    import rasterio
+    from map_helpers import Red, two_slides, write_scene
+
+    scene = write_scene(tmp_path / "scene.tif", two_slides())
+    found = tl.maps.predict_scene(Red(), scene, tmp_path / "map", progress=False)
+    with rasterio.open(found.probability) as file:
+        left, _, _, top = file.bounds
+    one, other = (box(left + x, top - 60, left + x + 30, top - 30) for x in (20, 50))
+    truth = gpd.GeoDataFrame(geometry=[one, other], crs=gpd.read_file(found.landslides).crs)
+    result = tl.maps.compare(found, truth)
+    assert len(result.objects[result.objects.kind != "false alarm"]) == 2
+    figure = tl.plots.map_comparison(found, result)
+    told = [text.get_text() for text in figure.legends[0].get_texts()]
+    seen = result.detections
+    assert told == [
+        f"hit ({int(seen.found.sum())})",
+        f"miss ({int((~seen.found).sum())})",
+        f"false alarm ({int((~seen.correct).sum())})",
+    ]
+    assert len(seen.found) == 1
+    plt.close(figure)
