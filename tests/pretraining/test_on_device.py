@@ -182,6 +182,7 @@ def test_padding_is_that_of_the_loop_over_images(tmp_path):
 # --- the loop ---------------------------------------------------------------------------------
 
 
+@pytest.mark.no_cover  # which doubles the time that compiling takes
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # dynamo looks at positions
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_run_on_its_device_trains_resumes_and_exports(tmp_path, monkeypatch, compiled):
