@@ -225,6 +225,7 @@ class NoValues(DeviceLeaves):
         return torch.empty(len(values), dtype=torch.int64, device=self.device)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("t", [0.1, 0.45, 0.9])
 def test_images_and_a_step_wait_for_nothing(tmp_path, monkeypatch, t):
     """All three phases on a CUDA device without values, up to the loss."""
