@@ -307,7 +307,7 @@ def test_pages_work_in_a_browser_without_network(looked_at):
 @needs_chromium
 def test_chapters_have_their_controls(looked_at):
     kinds = {"01_zero_shot": {"clicks"}, "02_atl_design": {"budget"}, "03_training": {"pictures"},
-             "05_metrics": {"confusion", "threshold"},
+             "05_metrics": {"confusion", "threshold"}, "08_map": {"before", "layers"},
              "09_clicks": {"oneclick"}, "91_synthetic_scenes": {"pictures"}}  # fmt: skip
     for result in looked_at[0]:
         stem = Path(urlsplit(result["page"]).path).stem
