@@ -9,7 +9,8 @@ from tlseg_lite.experiments import interval, verdict
 @pytest.fixture(scope="module")
 def clicks():
     rows = tl.records.read("clicks.csv")
-    return rows[(rows.status == "done") & (rows.part == "test")]
+    blocks = rows.data == "bijie-blocks"
+    return rows[(rows.status == "done") & (rows.part == "test") & blocks]
 
 
 @pytest.fixture(scope="module")
