@@ -174,17 +174,12 @@ def map_comparison(found: Any, comparison: Any, *, side: int = 1600) -> Figure:
     height = WIDTH * (top - bottom) / (right - left)
     figure, ax = plt.subplots(figsize=(WIDTH, min(height, WIDTH) + 0.4), layout="constrained")
     ax.imshow(pixels, extent=(left, right, bottom, top))
-    lines, ours = [], comparison.detections
-    counts = {  # of landslides: polygons that touch are one
-        "hit": ours.found.sum(),
-        "miss": (~ours.found).sum(),
-        "false alarm": (~ours.correct).sum(),
-    }
+    lines = []
     for kind, colour in KINDS.items():
         chosen = comparison.objects[comparison.objects.kind == kind]
         if len(chosen):
             chosen.boundary.plot(ax=ax, color=colour, linewidth=1.4)
-        lines.append(Line2D([], [], color=colour, label=f"{kind} ({counts[kind]})"))
+        lines.append(Line2D([], [], color=colour, label=f"{kind} ({comparison.counts[kind]})"))
     ax.set_aspect("equal")
     ax.set_axis_off()
     figure.get_layout_engine().set(rect=(0, 0.05, 1, 0.95))

@@ -67,4 +67,4 @@ def setup(app):
     app.add_enumerable_node(table_figure, "table", title_of, html=(visit_html, depart_html))
     app.add_transform(TablesFromFigures)
     app.add_transform(FoldedFigures)
-    return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 1}
+    return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 2}

@@ -9,6 +9,8 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
+from two_at_once import cores
+
 # Only defaults: whatever the caller has set stays.
 KERNEL_ENVIRONMENT = {
     "TLSEG_OFFLINE": "1",  # no chapter touches the network
@@ -27,10 +29,9 @@ def fail_on_warnings(app, exception):
 
 def describe_machine(app, config):
     """Give the pages ``{{ build_machine }}``: what the chapters were executed on."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     config.myst_substitutions = {
         **config.myst_substitutions,
-        "build_machine": f"{cores} CPU cores ({platform.machine()}) with "
+        "build_machine": f"{cores()} CPU cores ({platform.machine()}) with "
         f"Python {platform.python_version()} and PyTorch {version('torch').split('+')[0]}",
     }
 

@@ -71,19 +71,20 @@ def execute_ahead(
         path -> seconds, or None where it failed; of those that ran.
     """
     taken: dict[Path, float | None] = {}
-    cache, stale = get_cache(cache_folder), []
+    cache, stale = get_cache(cache_folder), {}
     for path in paths:
+        notebook = nbformat.read(path, as_version=4)
         try:
-            cache.match_cache_notebook(nbformat.read(path, as_version=4))
+            cache.match_cache_notebook(notebook)
         except KeyError:
-            stale.append(path)
+            stale[path] = notebook
     if len(stale) < 2 or at_once < 2:
         return taken
     free = asyncio.Semaphore(at_once)
 
-    async def run(path: Path) -> None:
+    async def run(path: Path, notebook: nbformat.NotebookNode) -> None:
         async with free:
-            notebook, began = nbformat.read(path, as_version=4), time.perf_counter()
+            began = time.perf_counter()
             place = {"metadata": {"path": str(path.parent)}}
             client = NotebookClient(
                 notebook, timeout=cell_seconds, resources=place, record_timing=False
@@ -100,7 +101,7 @@ def execute_ahead(
         LOG.info(f"{path.name}: executed in {taken[path]:.0f} s")
 
     async def all_of_them() -> None:
-        await asyncio.gather(*map(run, stale))
+        await asyncio.gather(*(run(*each) for each in stale.items()))
 
     with threads_each(max(1, cores() // at_once)):
         asyncio.run(all_of_them())

@@ -56,6 +56,7 @@ def predictor(
 @contextmanager
 def _client(workers: int | None, scheduler: str | None) -> Iterator[Client]:
     try:
+        import dask
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise ImportError(
@@ -72,8 +73,6 @@ def _client(workers: int | None, scheduler: str | None) -> Iterator[Client]:
         return
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise ValueError(f"workers is {workers!r}; expected a positive whole number of processes")
-    import dask
-
     with (
         # looking into each worker a hundred times a second, for one tab of the dashboard
         dask.config.set({"distributed.worker.profile.enabled": False}),

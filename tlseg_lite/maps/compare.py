@@ -60,9 +60,16 @@ class MapComparison:
     notes: list[str] = field(default_factory=list)
 
     @property
+    def counts(self) -> dict[str, int]:
+        """Landslides by kind, as in `objects`; but polygons that touch are one."""
+        found, correct = self.detections.found, self.detections.correct
+        numbers = {"hit": found.sum(), "miss": (~found).sum(), "false alarm": (~correct).sum()}
+        return {kind: int(number) for kind, number in numbers.items()}
+
+    @property
     def false_alarms_per_km2(self) -> float:
         """Polygons found that match no landslide, for each square kilometre of the scene."""
-        return float((~self.detections.correct).sum() / (self.scene_area / 1e6))
+        return self.counts["false alarm"] / (self.scene_area / 1e6)
 
     @property
     def boundary_distance(self) -> float:
@@ -84,16 +91,16 @@ class MapComparison:
         """All in one: a row for each size class, and below them what holds for the scene."""
         import pandas as pd
 
-        rows = []
+        rows, counts = [], self.counts
         for row in self.by_size.itertuples():
             last = np.isinf(row.to_area)
             name = f"from {row.from_area:g}" + ("" if last else f" to {row.to_area:g}") + " m2"
             rows.append((f"found of {row.landslides}, {name}", row.found))
         rows += [
             ("landslides mapped", len(self.detections.found)),
-            ("found", int(self.detections.found.sum())),
-            ("missed", int((~self.detections.found).sum())),
-            ("false alarms", int((~self.detections.correct).sum())),
+            ("found", counts["hit"]),
+            ("missed", counts["miss"]),
+            ("false alarms", counts["false alarm"]),
             ("false alarms per km2", self.false_alarms_per_km2),
             ("area found, m2", self.area_found),
             ("area mapped, m2", self.area_mapped),
@@ -105,10 +112,10 @@ class MapComparison:
         return pd.DataFrame(rows, columns=["what", "value"]).set_index("what")
 
     def __repr__(self) -> str:
-        found = self.detections
+        counts = self.counts
         return (
-            f"MapComparison: {int(found.found.sum())} of {len(found.found)} landslides found, "
-            f"{int((~found.correct).sum())} false alarms "
+            f"MapComparison: {counts['hit']} of {len(self.detections.found)} landslides found, "
+            f"{counts['false alarm']} false alarms "
             f"({self.false_alarms_per_km2:.2f} per km2), IoU of the areas {self.iou:.2f}"
         )
 

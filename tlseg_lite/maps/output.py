@@ -248,18 +248,14 @@ def beside(action: Callable[[], Any]) -> Iterator[None]:
     Filters of warnings belong to the whole process: those that either sets inside are set around
     both, so that none is missing while the other one ends.
     """
+    from rasterio.errors import NotGeoreferencedWarning
+
     with warnings.catch_warnings(), ThreadPoolExecutor(1) as pool:
-        _ignore_what_gdal_says()
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        warnings.filterwarnings("ignore", "'crs' was not provided")
         running = pool.submit(action)
         yield
         running.result()
-
-
-def _ignore_what_gdal_says() -> None:
-    from rasterio.errors import NotGeoreferencedWarning
-
-    warnings.simplefilter("ignore", NotGeoreferencedWarning)
-    warnings.filterwarnings("ignore", "'crs' was not provided")
 
 
 def _quietly():
