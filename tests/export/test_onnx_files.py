@@ -143,6 +143,13 @@ def test_half_the_bytes_and_no_trace_of_the_machine(mini):
 
 
 @pytest.mark.no_cover
+def test_a_whole_sam(tmp_path):
+    """Random weights at 64 px: all blocks of the real ViT-B; `onnx` itself compares."""
+    written = tl.export.onnx(tl.load_sam("vit_b", None, image_size=SIDE), tmp_path)
+    assert written.difference <= TOLERANCE
+
+
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("variant", "keep"), [("vit_b", (1, 2)), ("vit_l", (4, 5)), ("vit_h", (6, 7))]
 )
