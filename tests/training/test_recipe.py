@@ -36,6 +36,8 @@ class TestRecipe:
             ("dice_weight", 1.5), ("seed", -1), ("workers", -1), ("clip", float("nan")),
             ("micro_batch", -1), ("cache", "tape"), ("checkpointing", 1), ("compile", "yes"),
             ("keep", "worst"),
+            ("ema", 1),
+            ("ema", -0.1),
         ],
     )  # fmt: skip
     def test_impossible_values(self, field, value):

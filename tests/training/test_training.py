@@ -82,6 +82,22 @@ def test_the_last_epoch_can_be_kept_whatever_validation_says(sam, tmp_path):
     assert last.best_miou == last.history["miou"].iloc[-1] < best.best_miou
 
 
+def test_the_moving_average_is_what_is_validated_and_kept(sam, tmp_path):
+    own, averaged = (tl.TransLandSeg(sam, tl.ATLConfig()) for _ in range(2))
+    args = (Blobs(7), Blobs(4, "val"))
+    plain = tl.fit(own, *args, replace(RECIPE, keep="last"), tmp_path / "own", progress=False)
+    recipe = replace(RECIPE, keep="last", ema=0.9)
+    run = tl.fit(averaged, *args, recipe, tmp_path / "averaged", progress=False)
+    pd.testing.assert_series_equal(plain.history["loss"], run.history["loss"])  # the same path
+    assert not same(weights(own), weights(averaged))
+    assert tl.evaluate(averaged, args[1]).miou == pytest.approx(run.best_miou)
+    assert same(type(averaged).load_tensors(run.best), weights(averaged))
+    state = torch.load(tmp_path / "averaged" / "state.pt", weights_only=True)
+    assert same(state["model"], weights(own))  # it goes on from its own weights
+    with pytest.raises(ValueError, match=r"ema was 0\.9, now None"):
+        tl.fit(averaged, *args, replace(recipe, ema=0), tmp_path / "averaged", progress=False)
+
+
 class Interrupted(Blobs):
     """Raises as a killed process stops: in the middle of an epoch."""
 
@@ -96,17 +112,18 @@ class Interrupted(Blobs):
         return super().__getitem__(i)
 
 
-@pytest.mark.parametrize("after", [1, 10, 17])
-def test_an_interrupted_run_ends_as_if_it_had_not_been(sam, tmp_path, after):
+@pytest.mark.parametrize("after, ema", [(1, 0), (10, 0), (17, 0), (17, 0.9)])
+def test_an_interrupted_run_ends_as_if_it_had_not_been(sam, tmp_path, after, ema):
+    recipe = replace(RECIPE, ema=ema)
     straight = tl.TransLandSeg(sam, tl.ATLConfig())
-    tl.fit(straight, Blobs(7), Blobs(3, "val"), RECIPE, tmp_path / "straight", progress=False)
+    tl.fit(straight, Blobs(7), Blobs(3, "val"), recipe, tmp_path / "straight", progress=False)
     broken = tl.TransLandSeg(sam, tl.ATLConfig())
     with pytest.raises(KeyboardInterrupt):
         tl.fit(
-            broken, Interrupted(7, after), Blobs(3, "val"), RECIPE, tmp_path / "r", progress=False
+            broken, Interrupted(7, after), Blobs(3, "val"), recipe, tmp_path / "r", progress=False
         )
     again = tl.TransLandSeg(sam, tl.ATLConfig())
-    run = tl.fit(again, Blobs(7), Blobs(3, "val"), RECIPE, tmp_path / "r", progress=False)
+    run = tl.fit(again, Blobs(7), Blobs(3, "val"), recipe, tmp_path / "r", progress=False)
     assert same(weights(straight), weights(again))
     assert len(run.history) == RECIPE.epochs
 

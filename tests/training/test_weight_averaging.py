@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import tlseg_lite as tl
+from tlseg_lite.training.weight_averaging import MovingAverage
 
 
 def trained(model):
@@ -12,7 +13,7 @@ def trained(model):
 
 def moved(model, amount):
     for tensor in model.trained_state().values():
-        tensor.add_(amount)
+        tensor.add_(amount if tensor.is_floating_point() else round(amount))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
@@ -42,3 +43,30 @@ def test_blend_refuses_what_does_not_fit_and_loses_nothing():
         tl.blend(model, {name: before[name] for name in list(before)[1:]})
     for name, tensor in model.trained_state().items():
         assert torch.equal(tensor, before[name])
+
+
+def test_the_moving_average_is_that_of_its_definition_and_leaves_the_model_alone():
+    model = tl.build_baseline("segformer", image_size=64)
+    average, expected = MovingAverage(model, 0.8), trained(model)
+    for step in range(12):
+        moved(model, 0.5 * step)
+        average.update()
+        decay = min(0.8, (1 + step) / (10 + step))
+        for name, tensor in model.trained_state().items():
+            if tensor.is_floating_point():
+                expected[name] = decay * expected[name] + (1 - decay) * tensor
+    now = trained(model)
+    with average.in_model():
+        for name, tensor in model.trained_state().items():
+            assert torch.allclose(tensor.double(), expected[name].double(), rtol=1e-4, atol=1e-4)
+    assert all(torch.equal(tensor, now[name]) for name, tensor in model.trained_state().items())
+
+
+def test_without_a_decay_there_is_no_average():
+    model = tl.build_baseline("segformer", image_size=64)
+    average = MovingAverage(model, 0)
+    average.update()
+    before = trained(model)
+    with average.in_model():
+        assert all(torch.equal(t, before[name]) for name, t in model.trained_state().items())
+    assert average.state() is None and not average.tensors()

@@ -41,6 +41,17 @@ def positive(text: str) -> float:
     return value
 
 
+def share(text: str) -> float:
+    """The type of an option: a number from 0 to below 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to below 1")
+    return value
+
+
 ROUNDS = 2
 """Rounds of corrective clicks a step with ``--prompts``, unless ``--clicks`` says otherwise."""
 
@@ -183,7 +194,7 @@ def recipe_from(options: argparse.Namespace, images: int | None = None):
         name: getattr(options, name)
         for name in (
             *("sam", "epochs", "batch_size", "learning_rate", "precision", "workers"),
-            *("keep", "micro_batch", "cache", "checkpointing", "compile", "seed"),
+            *("keep", "ema", "micro_batch", "cache", "checkpointing", "compile", "seed"),
         )
         if getattr(options, name, None) is not None
     }

@@ -17,6 +17,7 @@ from tlseg_lite.cli.options import (
     positive,
     recipe_from,
     saved_model,
+    share,
     whole,
 )
 
@@ -71,6 +72,13 @@ def _add_recipe(p: argparse.ArgumentParser) -> None:
     p.add_argument("--learning-rate", type=positive)
     p.add_argument("--precision", choices=PRECISIONS)
     p.add_argument("--keep", choices=KEPT, help="weights of the best epoch on validation, or last")
+    p.add_argument(
+        "--ema",
+        type=share,
+        metavar="DECAY",
+        help="keep a moving average of the weights over the steps, with this decay (0.99 is about "
+        "the last hundred steps)",
+    )
     p.add_argument(
         "--prompts",
         action="store_true",

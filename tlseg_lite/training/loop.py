@@ -36,6 +36,7 @@ from tlseg_lite.training.step import (
     optimizer_for,
     use_options,
 )
+from tlseg_lite.training.weight_averaging import MovingAverage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +59,8 @@ def fit(
 ) -> Run:
     """Train `model`, choose the epoch with the best validation MIoU, leave those weights in it.
 
-    With ``recipe.keep = "last"`` the last epoch's weights stay, and validation only watches.
+    With ``recipe.keep = "last"`` the last epoch's weights stay, and validation only watches. With
+    ``recipe.ema`` the weights that are validated and stay are the moving average of the steps.
 
     Under ``accelerate launch`` with several processes the result is that of one process: each
     batch is divided among them. Where memory is short, it goes through the model in pieces.
@@ -117,7 +119,7 @@ def fit(
         )
         with use_options(model, recipe, accelerator.device), shown as epochs:
             for epoch in epochs:
-                row = _run_epoch(step, batches, val, epoch)
+                row = _run_epoch(step, batches, val, epoch, state.average)
                 state.micro_batch = step.micro_batch
                 state.finish_epoch(row)
                 if watch is not None and accelerator.is_main_process:
@@ -127,14 +129,15 @@ def fit(
 
 
 def _run_epoch(
-    step: TrainingStep, batches: TrainingBatches, val: Dataset, epoch: int
+    step: TrainingStep, batches: TrainingBatches, val: Dataset, epoch: int, average: MovingAverage
 ) -> dict[str, Any]:
     """Train on all images once and validate; a row of the history."""
     began = time.perf_counter()
-    loss, waiting = _train_epoch(step, batches, epoch)
-    step.share_statistics()
+    loss, waiting = _train_epoch(step, batches, epoch, average)
+    step.share_statistics(average)
     accelerator, workers = step.accelerator, step.recipe.workers
-    scores = shared_scores(step.model, val, step.micro_batch, accelerator, workers)
+    with average.in_model():
+        scores = shared_scores(step.model, val, step.micro_batch, accelerator, workers)
     return {
         "epoch": epoch,
         "loss": loss,
@@ -157,7 +160,9 @@ _HISTORY_SCORES = (
 )
 
 
-def _train_epoch(step: TrainingStep, batches: TrainingBatches, epoch: int) -> tuple[float, float]:
+def _train_epoch(
+    step: TrainingStep, batches: TrainingBatches, epoch: int, average: MovingAverage
+) -> tuple[float, float]:
     """One pass over the training images: the mean loss of an image, seconds without images."""
     from accelerate.utils import send_to_device
 
@@ -174,6 +179,7 @@ def _train_epoch(step: TrainingStep, batches: TrainingBatches, epoch: int) -> tu
             total += step(batch, images, derived_seed(recipe.seed, epoch, index))
         except FloatingPointError as error:
             raise FloatingPointError(f"epoch {epoch}, step {index}: {error}") from None
+        average.update()
         began = time.perf_counter()
     loss = (accelerator.reduce(total, "sum") / batches.images).item()
     if not math.isfinite(loss):  # on a GPU, where no step waits for it

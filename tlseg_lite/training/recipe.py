@@ -15,6 +15,8 @@ from tlseg_lite.sam.variants import VARIANTS
 
 PRECISIONS = ("no", "bf16", "fp16")
 KEPT = ("best", "last")
+_LATER = ("ema", "clicks")
+"""Fields that older records do not know; they are switched off there."""
 HOW = ("workers", "micro_batch", "checkpointing", "compile", "cache")
 """Fields that change time and memory, and not what comes out: no part of a run's identity."""
 
@@ -35,6 +37,10 @@ def _number(default: float, high: float = float("inf")) -> Any:
         return isinstance(value, (int, float)) and 0 <= value <= high
 
     return _setting(default, fits, f"a number from 0.0 to {high}")
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1
 
 
 def _switch(default: bool) -> Any:
@@ -64,6 +70,8 @@ class Recipe:
         keep: the weights that are left: ``"best"``, of the epoch with the best validation MIoU, or
             ``"last"``, of the last epoch. A handful of validation images chooses by luck; then the
             number of epochs is better fixed beforehand.
+        ema: decay of an exponential moving average of the trained weights over the steps, in
+            [0, 1); the average is what is validated, kept and tested. 0: the weights themselves.
         clicks: rounds of corrective clicks that follow the answer without a prompt in each step,
             for a `TransLandSeg` with ``prompts=True``; 0: it is trained without prompts.
         workers: processes that load images; 0: in the training process.
@@ -88,6 +96,7 @@ class Recipe:
     clip: float = _number(1.0)
     augment: bool = _switch(True)
     keep: str = _one_of("best", KEPT)
+    ema: float = _setting(0.0, _is_share, "a number from 0.0 to below 1.0")
     clicks: int = _whole(0)
     workers: int = _whole(0)
     seed: int = _whole(0)
@@ -108,10 +117,11 @@ class Recipe:
     def as_dict(self) -> dict[str, Any]:
         """What decides the result, as plain values for JSON; not the explanation, not `HOW`.
 
-        Without clicks there is no ``clicks``, as in what was written before there were any.
+        Without clicks there is no ``clicks``, and without an average no ``ema``, as in what was
+        written before there were any.
         """
         values = {k: v for k, v in asdict(self).items() if k != "why" and k not in HOW}
-        return values if self.clicks else {k: v for k, v in values.items() if k != "clicks"}
+        return {k: v for k, v in values.items() if v or k not in _LATER}
 
     def how(self) -> dict[str, Any]:
         """What decides time and memory alone, as plain values for JSON."""

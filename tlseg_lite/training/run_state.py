@@ -26,6 +26,7 @@ from tlseg_lite.core.locks import locked
 from tlseg_lite.core.progress import say
 from tlseg_lite.training.identity import differences, of_an_old_state, same_run
 from tlseg_lite.training.recipe import Recipe
+from tlseg_lite.training.weight_averaging import MovingAverage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,6 +57,7 @@ class RunState:
     Attributes:
         rows: of the history, one for each finished epoch.
         micro_batch: images at once that fitted into memory at last; None: not known yet.
+        average: of the weights over the steps, as the recipe says.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class RunState:
         self.accelerator, self.identity = accelerator, identity
         self.rows: list[dict[str, Any]] = []
         self.micro_batch: int | None = None
+        self.average = MovingAverage(model, recipe.ema)
         self.path, self.previous = out / "state.pt", out / "previous.pt"
 
     @contextmanager
@@ -95,11 +98,14 @@ class RunState:
         self.model.run = self.identity  # goes into every file of the model
         if saved is None:
             self._share(self.model.trained_state())  # the same start everywhere
+            self.average.restart()
             return 0
         self.model.load_trained_state(saved["model"], self.path)
         self.optimizer.load_state_dict(_as_here(saved["optimizer"], self.optimizer))
         if self.accelerator.scaler is not None and saved["scaler"]:
             self.accelerator.scaler.load_state_dict(saved["scaler"])
+        if saved.get("average"):
+            self.average.restore(saved["average"])
         self.rows, self.micro_batch = saved["rows"], saved.get("micro_batch")
         return len(self.rows)
 
@@ -184,7 +190,8 @@ class RunState:
         try:
             with _uninterrupted():
                 if row["epoch"] == self._best()["epoch"]:
-                    self.model.save(self.out / "best.safetensors")
+                    with self.average.in_model():
+                        self.model.save(self.out / "best.safetensors")
                 write_atomically(self.path, self._write)
                 saved += 1
                 self._write_history()
@@ -204,6 +211,7 @@ class RunState:
             "rows": self.rows,
             "micro_batch": self.micro_batch,
             "model": self.model.trained_state(),
+            "average": self.average.state(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else None,
         }

@@ -22,6 +22,8 @@ from tlseg_lite.training.recipe import Recipe
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+    from tlseg_lite.training.weight_averaging import MovingAverage
+
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     """Linear warm-up, then a cosine down to zero, at 0-based `step` of `steps`."""
@@ -272,9 +274,11 @@ class TrainingStep:
         for parameter, part in zip(used, parts, strict=True):
             parameter.grad = part.view_as(parameter).clone()
 
-    def share_statistics(self) -> None:
-        """Average the statistics of batch normalisation over the processes."""
+    def share_statistics(self, average: MovingAverage) -> None:
+        """Average the statistics of batch normalisation over the processes, also in `average`."""
         if self.accelerator.num_processes > 1:
-            for buffer in self._statistics:
+            trained = {name for name, _ in self.model.named_parameters()}
+            averaged = [v for k, v in average.tensors().items() if k not in trained]
+            for buffer in [*self._statistics, *averaged]:
                 if buffer.is_floating_point():
                     buffer.copy_(self.accelerator.reduce(buffer.clone(), "mean"))
