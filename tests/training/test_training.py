@@ -112,7 +112,7 @@ class Interrupted(Blobs):
         return super().__getitem__(i)
 
 
-@pytest.mark.parametrize("after, ema", [(1, 0), (10, 0), (17, 0), (17, 0.9)])
+@pytest.mark.parametrize(("after", "ema"), [(1, 0), (10, 0), (17, 0), (17, 0.9)])
 def test_an_interrupted_run_ends_as_if_it_had_not_been(sam, tmp_path, after, ema):
     recipe = replace(RECIPE, ema=ema)
     straight = tl.TransLandSeg(sam, tl.ATLConfig())
