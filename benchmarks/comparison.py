@@ -7,6 +7,7 @@
     python benchmarks/comparison.py --data scenes           # learned from scenes, tested on others
     python benchmarks/comparison.py --data few-scenes --epochs 10 --keep best  # from 48 of them
     python benchmarks/comparison.py --data bijie-blocks --root PATH   # hundreds: the full set
+    python benchmarks/comparison.py --data bijie-blocks --training-data real-5 real-20 real-80
 
 Real images are the 20 + 20 samples, by five-fold cross-validation, or with ``--test-root`` all of
 them for training and the rest of the full dataset for test. It may be stopped and started at any
@@ -14,12 +15,15 @@ time: finished rows are kept and not done again.
 """
 
 import argparse
+import math
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import tlseg_lite as tl
 from tlseg_lite.experiments import comparison
 from tlseg_lite.experiments.measures import measures_for
+from tlseg_lite.experiments.run import real_images
 from tlseg_lite.experiments.splits import (
     BLOCKS,
     FoldSplits,
@@ -44,6 +48,11 @@ the few that come with the test."""
 NETWORK_RATE = 0.25
 """Factor on the learning rate of the recipe for hundreds, for the networks from scratch: on Bijie's
 validation images UNet is best at 5e-4 and TransLandSeg at 2e-3 (book/results/recipe_search.csv)."""
+
+
+CURVE_STEPS, CHOOSING = 300, 80
+"""With ``real-N`` of a full set: at least so many steps, however few the images are; and from so
+many images on, validation chooses the epoch, below it the last one is kept."""
 
 
 def add_options(parser: argparse.ArgumentParser, out: Path, **defaults) -> None:
@@ -91,12 +100,21 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def recipe_for(data: Splits, chosen: argparse.Namespace) -> tl.Recipe:
-    """The laptop's: for a few images (20 epochs, the last one is kept), or for hundreds."""
-    recipe = tl.Recipe.laptop(len(data.parts(0, 0)[0]))
+def recipe_for(data: Splits, chosen: argparse.Namespace, training_data: str) -> tl.Recipe:
+    """The laptop's: for a few images (20 epochs, the last one is kept), or for hundreds.
+
+    With ``real-N`` of a full set it is the one for N images.
+    """
+    few = real_images(training_data) if data.name in BLOCKS else None
+    recipe = tl.Recipe.laptop(few or len(data.parts(0, 0)[0]))
     if data.name not in BLOCKS:
         recipe = replace(recipe, epochs=20, keep="last")
-    return changed(recipe, chosen)
+    recipe = changed(recipe, chosen)
+    if few:
+        enough = math.ceil(CURVE_STEPS / math.ceil(few / recipe.batch_size))
+        keep = recipe.keep if few >= CHOOSING else "last"
+        recipe = replace(recipe, epochs=max(recipe.epochs, enough), keep=keep)
+    return recipe
 
 
 def main() -> None:
@@ -105,28 +123,36 @@ def main() -> None:
     first = replace(tl.Recipe.laptop(), precision=chosen.precision)
     first = replace(first, epochs=chosen.scene_epochs, learning_rate=chosen.scene_rate)
     sam = tl.load_sam("sam_mini", image_size=chosen.image_size)
+    began = time.monotonic()
     for name in chosen.data:
         data, only = images(name, chosen), DATA[name]
-        rate = NETWORK_RATE if name in BLOCKS else 1.0
-        models = comparison.models(chosen.models, sam=sam, network_rate=rate)
         if chosen.models is None and only is None:
             comparison.prompted(sam, data, chosen.out)
         style = "landslide4sense" if name.startswith("landslide4sense") else "bijie"
-        frame = comparison.run(
-            models,
-            [only] if only else chosen.training_data,
-            chosen.seeds,
-            data,
-            chosen.out,
-            recipe=recipe_for(data, chosen),
-            first=first,
-            scenes=SyntheticSplits(chosen.scenes, 40, 1, size=None, style=style),
-            image_size=chosen.image_size,
-            minutes=chosen.minutes,
-            masks=None if only or name in BLOCKS else chosen.out.with_suffix(".npz"),
-            measures=measures_for(name) if name in BLOCKS else (),
-        )
+        for each in [only] if only else chosen.training_data:
+            recipe = recipe_for(data, chosen, each)
+            hundreds = recipe.learning_rate > tl.Recipe.laptop().learning_rate
+            rate = NETWORK_RATE if name in BLOCKS and hundreds else 1.0
+            frame = comparison.run(
+                comparison.models(chosen.models, sam=sam, network_rate=rate),
+                [each],
+                chosen.seeds,
+                data,
+                chosen.out,
+                recipe=recipe,
+                first=first,
+                scenes=SyntheticSplits(chosen.scenes, 40, 1, size=None, style=style),
+                image_size=chosen.image_size,
+                minutes=None if chosen.minutes is None else chosen.minutes - minutes_since(began),
+                masks=None if only or name in BLOCKS else chosen.out.with_suffix(".npz"),
+                measures=measures_for(name) if name in BLOCKS else (),
+            )
     print(comparison.summary(frame).to_string(index=False, float_format="{:.4f}".format))
+
+
+def minutes_since(began: float) -> float:
+    """Of the monotonic clock."""
+    return (time.monotonic() - began) / 60
 
 
 def images(name: str, chosen: argparse.Namespace) -> Splits:

@@ -136,6 +136,7 @@ def test_a_row_has_them_all(root, tmp_path):
     assert frame.train_images.tolist() == [5, 30]
     first = data.parts(0, 0)[0].ids[:5]
     assert frame.train_ids[0] == " ".join(first)
+    assert frame.val_ids[0] == " ".join(data.parts(0, 0)[1].ids[:5])  # no more than for training
     assert pd.isna(frame.test_large).sum() == 0
 
 

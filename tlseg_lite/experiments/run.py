@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
 TRAINING_DATA = ("real", "synthetic", "synthetic+real", "soup")
-"""What a model is trained on; ``"real-5"`` means five of the real training images, and so on."""
+"""What a model is trained on; ``"real-5"`` means five of the real training images, and so on, with
+at most as many for validation."""
 
 
 def real_images(training_data: str) -> int | None:
@@ -152,6 +153,7 @@ class Job:
             test = Joined([self.data.parts(self.seed, fold)[2] for fold in folds])
         elif limit := real_images(self.training_data):
             train = Subset(train, list(range(min(limit, len(train)))))
+            val = Subset(val, list(range(min(limit, len(val)))))  # who has N has not more for it
         return train, val, test
 
     def _described(self, model: Module, train, val, test) -> dict[str, Any]:
