@@ -69,3 +69,47 @@ def test_protocol_with_the_most_models():
     assert words.most_models(pd.concat([other, one])).image_size.tolist() == [128, 128]
     with pytest.raises(ValueError, match="no rows"):
         words.most_models(one[:0])
+
+
+def curve(leads):
+    """Rows of UNet, with TransLandSeg's lead by number of images."""
+    rows = [
+        {"model": model, "train_images": n, "lead": lead, "lead_low": low, "lead_high": high}
+        | {"pairs": 3 if model == "unet" else 0, "verdict": verdict}
+        for n, (lead, low, high, verdict) in leads.items()
+        for model in ("TransLandSeg", "unet")
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_a_curve_says_where_who_is_ahead():
+    leads = {40: (0.001, -0.01, 0.012, "open"), 5: (0.08, 0.05, 0.11, "ahead")}
+    text = words.by_images(curve(leads))
+    assert text == (
+        "TransLandSeg against UNet, points: with 5 images ahead, +8.0 (+5.0 to +11.0); "
+        "with 40 images open, +0.1 (-1.0 to +1.2)."
+    )
+    one = curve(leads).assign(pairs=1, lead_low=np.nan, lead_high=np.nan)
+    assert "with 5 images open, +8.0;" in words.by_images(one)
+    assert "No model" in words.by_images(curve({5: leads[5]}))
+
+
+def test_a_transfer_says_what_helps():
+    ious = {"as it is": 0.1, "colours": 0.15, "ten labels": 0.3, "only the ten": 0.25}
+    rows = [
+        {
+            "trained_on": "nothing" if way == "only the ten" else "bijie-blocks",
+            "data": "landslide4sense-blocks", "window": 32, "model": "unet", "adaptation": way,
+            "seed": seed, "test_landslide_iou": iou + 0.01 * seed,
+        }
+        for way, iou in ious.items()
+        for seed in (0, 2)
+    ]  # fmt: skip
+    text = words.transfer(pd.DataFrame(rows))
+    assert text.startswith("UNet, Bijie to Landslide4Sense, in windows of 32 pixels: landslide IoU")
+    assert "0.11 as it is; +0.05 (+0.05 to +0.05) by matched colours; +0.20" in text
+    assert "+0.05 (+0.05 to +0.05) over a model that has seen the ten alone (0.26" in text
+    assert "by both" not in text
+    single = pd.DataFrame(rows[:1])
+    assert "landslide IoU 0.10 as it is." in words.transfer(single)
+    assert "No row" in words.transfer(pd.DataFrame(rows).query("trained_on == 'nothing'"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from tlseg_lite.experiments.summary import FINDINGS, PROTOCOL
+from tlseg_lite.experiments.summary import FINDINGS, PROTOCOL, interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,6 +116,78 @@ def residual(summary: pd.DataFrame) -> str:
     if not sentences:
         return "No design is there with and without the residual."
     return f"Without the residual the test MIoU {' and '.join(sentences)}."
+
+
+def by_images(table: pd.DataFrame, reference: str = "TransLandSeg") -> str:
+    """A few-shot curve in words: where the reference is ahead, behind, or the question is open.
+
+    Args:
+        table: from `comparison.summary`, of one data set, size and reference, with a row for each
+            model and number of real images.
+        reference: the model whose leads the table has.
+    """
+    sentences = []
+    for model in dict.fromkeys(table.model):
+        line = table[(table.model == model) & (table.pairs > 0)].sort_values("train_images")
+        if model == reference or line.train_images.nunique() < 2:
+            continue
+        found = []
+        for r in line.itertuples():
+            verdict = r.verdict if r.pairs > 1 else "open"
+            ends = ""
+            if not math.isnan(r.lead_low):
+                ends = f" ({100 * r.lead_low:+.1f} to {100 * r.lead_high:+.1f})"
+            found.append(f"with {r.train_images:.0f} images {verdict}, {100 * r.lead:+.1f}{ends}")
+        sentences.append(f"{reference} against {name_of(model)}, points: {'; '.join(found)}.")
+    return "\n".join(sentences) or "No model has rows with several numbers of images."
+
+
+def transfer(frame: pd.DataFrame) -> str:
+    """What helps in another place, in words: the landslide IoU of each way, pooled over models.
+
+    Args:
+        frame: rows of ``book/results/transfer.csv``, with ``trained_on``, ``data``, ``window``,
+            ``model``, ``adaptation``, ``seed`` and ``test_landslide_iou``.
+    """
+    sentences = []
+    setting = ["model", "data", "window"]
+    for (model, data, window), group in frame.groupby(setting, sort=False):
+        only = group[group.adaptation == "only the ten"].set_index("seed").test_landslide_iou
+        for source, rows in group[group.trained_on != "nothing"].groupby("trained_on", sort=False):
+            ways = rows.pivot(index="seed", columns="adaptation", values="test_landslide_iou")
+            start = ways.get("as it is")
+            if start is None:
+                continue
+            view = f", in windows of {window:.0f} pixels" if window else ""
+            text = f"{name_of(model)}, {PLACES[source]} to {PLACES[data]}{view}: landslide IoU "
+            text += f"{start.mean():.2f} as it is"
+            for way, words in (
+                ("colours", "by matched colours"),
+                ("ten labels", "by ten labelled images"),
+                ("colours, ten labels", "by both"),
+            ):
+                if way in ways:
+                    text += f"; {_change(ways[way] - start)} {words}"
+            if "ten labels" in ways and len(only):
+                change = _change(ways["ten labels"] - only)
+                text += f"; {change} over a model that has seen the ten alone ({only.mean():.2f})"
+            sentences.append(f"{text}.")
+    return "\n".join(sentences) or "No row is there of a model in another place."
+
+
+PLACES = {
+    "bijie-blocks": "Bijie",
+    "landslide4sense-blocks": "Landslide4Sense",
+    "scenes": "synthetic scenes",
+}
+"""Names of sets of images for readers."""
+
+
+def _change(pairs: pd.Series) -> str:
+    """A mean difference with its interval over the seeds."""
+    mean, low, high = interval(pairs.dropna())
+    ends = "" if math.isnan(low) else f" ({low:+.2f} to {high:+.2f})"
+    return f"{mean:+.2f}{ends}"
 
 
 def most_models(table: pd.DataFrame) -> pd.DataFrame:
