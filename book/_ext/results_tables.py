@@ -12,6 +12,7 @@ from pathlib import Path
 
 import chapters
 import pandas as pd
+from expected import expected
 from main_result import main_result
 from recorded import NOT_RUN, Table, others, provenance, records
 
@@ -281,6 +282,7 @@ TABLES = {
     "designs": designs,
     "findings": findings,
     "hundreds": hundreds,
+    "expected": expected,
     "records": records,
     "others": others,
 }

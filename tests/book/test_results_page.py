@@ -236,3 +236,21 @@ def test_main_result_is_the_rows_in_order_with_sentences_from_them(tables, tmp_p
     assert "128 pixels" in table.note
     (empty,) = tables.TABLES["main"](tmp_path)
     assert [row[-1] for row in empty.rows] == ["not run"]
+
+
+def test_every_expectation_has_its_measurement(tmp_path, recorded):
+    import expected
+
+    text = expected.PREDICTIONS.read_text(encoding="utf-8")
+    questions = expected.predictions(text)
+    assert len(questions) == text.count("\n| ") - 1 == 11
+    (table,) = expected.expected(RESULTS)
+    assert [row[:2] for row in table.rows] == [list(pair) for pair in questions]
+    answers = {row[0]: row[2] for row in table.rows}
+    found = tl.ablation.findings(tl.ablation.read(RESULTS / "ablation_real.csv"))
+    residual = found.set_index("finding").loc["the residual matters"]
+    assert answers["Does the residual matter?"].startswith(f"{100 * residual.difference:+.1f} (")
+    assert "decided" in answers["Does the residual matter?"]
+    assert "one seed" in expected._points(0.01, float("nan"), float("nan"), 1)
+    (nothing,) = expected.expected(tmp_path)  # no record is there
+    assert {row[2] for row in nothing.rows} == {recorded.NOT_RUN}

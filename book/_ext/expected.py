@@ -1,0 +1,162 @@
+"""What was expected before the runs on hundreds of real images, beside what came out."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+from recorded import NOT_RUN, Table
+
+PREDICTIONS = Path(__file__).resolve().parents[2] / "benchmarks" / "PREDICTIONS.md"
+
+
+def predictions(text: str) -> list[tuple[str, str]]:
+    """The questions of the file's table, each with what was expected."""
+    lines = [line.strip("| \n").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    pairs = [(line[0].replace("`", ""), line[1].replace("`", "")) for line in lines]
+    return pairs[1:]  # the first is the header
+
+
+def expected(folder: Path) -> Iterator[Table]:
+    """The questions in their order; what was measured is computed from the records."""
+    import tlseg_lite as tl
+
+    grid = tl.ablation.read(folder / "ablation_real.csv")
+    designs = tl.ablation.summary(grid) if len(grid) else pd.DataFrame({"design": []})
+    frame = tl.comparison.read(folder / "comparison_real.csv")
+    frame = frame[frame.status == "done"]
+    measured = {
+        "Does the adapter pay": lambda: _minus(designs, "decoder-only"),
+        "Does the residual": lambda: _finding(tl.ablation.findings(grid), "the residual matters"),
+        "Outside or inside": lambda: _finding(tl.ablation.findings(grid), "outside beats inside"),
+        "LoRA of rank 4": lambda: _minus(designs, "LoRA-4"),
+        "Frozen SAM": lambda: _leads(frame, ["TransLandSeg on random weights"]),
+        "Is TransLandSeg": lambda: _leads(frame, list(tl.baselines.LAPTOP_ENCODERS)),
+        "From how many": lambda: _curve(frame),
+        "What does full": lambda: _leads(frame, ["full-fine-tuning-tenth-rate"]),
+        "Which changes": lambda: _trials(folder / "recipe_search.csv"),
+        "Test MIoU": lambda: _best(frame),
+        "Another place": lambda: _transfer(folder / "transfer.csv"),
+    }
+    rows = []
+    for question, expectation in predictions(PREDICTIONS.read_text(encoding="utf-8")):
+        found = [answer for start, answer in measured.items() if question.startswith(start)]
+        rows.append([question, expectation, (found[0]() if found else "") or NOT_RUN])
+    note = "Expectations: benchmarks/PREDICTIONS.md, written before any run on the test part. "
+    note += "Measured: points of test MIoU where nothing else is said, intervals of 95 % over "
+    note += "seeds; without an interval there is one seed, and the question is open."
+    yield Table(["question", "expected", "measured"], rows, note)
+
+
+def _points(mean: float, low: float, high: float, pairs: int) -> str:
+    """A difference as percentage points, with its interval and what that decides."""
+    text = f"{100 * mean:+.1f}"
+    if math.isnan(low):
+        return f"{text}, one seed"
+    word = "open" if low <= 0 <= high else "decided"
+    return f"{text} ({100 * low:+.1f} to {100 * high:+.1f}), {pairs} seeds: {word}"
+
+
+def _minus(designs: pd.DataFrame, other: str) -> str:
+    """TransLandSeg minus another design, at the ablation's size."""
+    row = designs[(designs.design == other) & (designs.get("pairs", 0) > 0)]
+    if row.empty:
+        return ""
+    r = row.iloc[0]
+    lead = _points(-r.difference, -r.difference_high, -r.difference_low, int(r.pairs))
+    return f"TransLandSeg minus {_name(other)} {lead}"
+
+
+def _finding(findings: pd.DataFrame, name: str) -> str:
+    row = findings[findings.finding == name] if len(findings) else findings
+    if row.empty:
+        return ""
+    r = row.iloc[0]
+    return _points(r.difference, r.low, r.high, int(r.pairs))
+
+
+def _leads(frame: pd.DataFrame, models: list[str]) -> str:
+    """TransLandSeg's lead over some models trained on all images, by size of the input."""
+    import tlseg_lite as tl
+
+    real, found = frame[frame.training_data == "real"], []
+    for side, rows in real.groupby("image_size", sort=False):
+        table = tl.comparison.summary(rows)
+        for r in table[table.model.isin(models) & (table.pairs > 0)].itertuples():
+            lead = _points(r.lead, r.lead_low, r.lead_high, int(r.pairs))
+            found.append(f"{_name(r.model)} at {side:.0f} px {lead}")
+    return f"TransLandSeg's lead over {'; '.join(found)}" if found else ""
+
+
+def _curve(frame: pd.DataFrame) -> str:
+    """TransLandSeg's lead over UNet by the number of images."""
+    import tlseg_lite as tl
+
+    few = frame[frame.training_data.str.fullmatch(r"real(-\d+)?")]
+    sides = few[few.training_data != "real"].image_size
+    if sides.empty:
+        return ""
+    table = tl.comparison.summary(few[few.image_size == sides.mode().iloc[0]])
+    table = table[(table.model == "unet") & (table.pairs > 0)].sort_values("train_images")
+    found = [
+        f"{r.train_images:.0f} images {_points(r.lead, r.lead_low, r.lead_high, int(r.pairs))}"
+        for r in table.itertuples()
+    ]
+    return f"TransLandSeg's lead over UNet: {'; '.join(found)}" if len(found) > 1 else ""
+
+
+def _trials(path: Path) -> str:
+    """The trials on validation, by their scores."""
+    if not path.is_file():
+        return ""
+    trials = pd.read_csv(path)
+    trials = trials[trials.status == "done"].sort_values("val_miou", ascending=False)
+    found = [
+        f"{_trial(r)}: {100 * r.val_miou:.1f}, with eight views {100 * r.val_miou_8_views:.1f}"
+        for r in trials.itertuples()
+    ]
+    return f"MIoU on validation, one seed each. {'; '.join(found)}" if found else ""
+
+
+def _trial(row) -> str:
+    """A trial's settings in words."""
+    recipe = json.loads(row.recipe)
+    text = f"{_name(row.model)} at {row.image_size:.0f} px, {row.epochs:.0f} epochs, "
+    text += f"rate {recipe['learning_rate']:g}"
+    if recipe.get("precision") == "no":
+        text += ", in float32"
+    if not recipe.get("augment", True):
+        text += ", no augmentation"
+    if recipe.get("ema"):
+        text += f", weights averaged ({recipe['ema']:g})"
+    return text + (", after synthetic scenes" if row.trial.startswith("scenes") else "")
+
+
+def _best(frame: pd.DataFrame) -> str:
+    rows = frame[(frame.model == "TransLandSeg") & (frame.image_size == 256)]
+    found = [
+        f"{100 * r.test_miou:.1f} (trained on {r.training_data}, seed {r.seed})"
+        for r in rows.itertuples()
+    ]
+    return ", ".join(found)
+
+
+def _transfer(path: Path) -> str:
+    """Bijie to Landslide4Sense, the whole patches."""
+    from tlseg_lite.experiments import words
+
+    if not path.is_file():
+        return ""
+    rows = pd.read_csv(path)
+    known = rows.trained_on.isin(["bijie-blocks", "nothing"])
+    rows = rows[known & (rows.data == "landslide4sense-blocks") & (rows.window == 0)]
+    return words.transfer(rows) if (rows.adaptation == "as it is").any() else ""
+
+
+def _name(model: str) -> str:
+    from tlseg_lite.experiments.words import name_of
+
+    return name_of(model)
