@@ -115,6 +115,16 @@ def test_outputs_hold_no_debris(page):
         assert "/site-packages/" not in text, f"a path of the machine: {text[:300]}"
 
 
+def test_the_api_page_has_the_projects_own_words():
+    """None inherited from PyTorch or Python; no constant's sentence is torn at its colon."""
+    page = soup(HTML / "book" / "api.html")
+    for words in ("Define the computation performed", "Alias for field number"):
+        assert words not in page.get_text()
+    constants = page.select("dl.py.data > dd")
+    assert len(constants) > 20
+    assert not [c.get_text()[:80] for c in constants if c.select("dl.field-list")]
+
+
 @pages
 def test_nothing_is_loaded_from_the_network(page):
     for tag in soup(HTML / f"{page}.html").find_all(["script", "link", "img", "iframe"]):
