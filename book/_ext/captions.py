@@ -6,7 +6,8 @@ cell that displays several tables leaves the name out, and each gets a number of
 
 A figure with the class ``four-columns`` gets its picture a second time. On a phone the style sheet
 shows the left half of the first and below it the right half of the second, elsewhere the first
-alone.
+alone. One with two rows of four, ``four-columns two-rows``, gets it four times, a quarter of each
+to be shown: the panels keep their order.
 """
 
 from docutils import nodes
@@ -35,6 +36,10 @@ class TablesFromFigures(SphinxTransform):
             node.replace_self(made)
 
 
+HALVES = ("left-half", "right-half")
+QUARTERS = ("upper left-half", "upper right-half", "lower left-half", "lower right-half")
+
+
 class FoldedFigures(SphinxTransform):
     """Runs before pictures are collected, which are one file then."""
 
@@ -42,12 +47,21 @@ class FoldedFigures(SphinxTransform):
 
     def apply(self):
         for figure in list(self.document.findall(nodes.figure)):
-            if "four-columns" in figure["classes"]:
-                for image in list(figure.findall(nodes.image)):
-                    half = image.deepcopy()
-                    half["classes"] = [*image["classes"], "right-half"]
-                    half["alt"] = ""  # the first one's says it
-                    image.parent.insert(image.parent.index(image) + 1, half)
+            if "four-columns" not in figure["classes"]:
+                continue
+            for image in list(figure.findall(nodes.image)):
+                fold(image, QUARTERS if "two-rows" in figure["classes"] else HALVES)
+
+
+def fold(image, parts):
+    """Put copies behind an image, so that there is one for each part; the first alone says it."""
+    place, own = image.parent.index(image), image["classes"]
+    image["classes"] = [*own, *parts[0].split()]
+    for step, part in enumerate(parts[1:], 1):
+        copy = image.deepcopy()
+        copy["classes"] = [*own, *part.split(), "again"]
+        copy["alt"] = ""
+        image.parent.insert(place + step, copy)
 
 
 def title_of(node):
@@ -67,4 +81,4 @@ def setup(app):
     app.add_enumerable_node(table_figure, "table", title_of, html=(visit_html, depart_html))
     app.add_transform(TablesFromFigures)
     app.add_transform(FoldedFigures)
-    return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 2}
+    return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 3}

@@ -21,9 +21,14 @@ def goals(source: str) -> list[str]:
     """The list below "After this chapter you can"."""
     after = source.split("After this chapter you can", 1)[1]
     block = re.search(r"(?:^- .*(?:\n  .*)*\n?)+", after, re.M)[0]
-    return [
-        " ".join(goal.split()).rstrip(";.,") for goal in re.split(r"^- ", block, flags=re.M)[1:]
-    ]
+    listed = [" ".join(goal.split()).rstrip(";.,") for goal in re.split(r"^- ", block, flags=re.M)]
+    return [words(goal) for goal in listed[1:]]
+
+
+def words(text: str) -> str:
+    """Text without roles, links of terms and backticks: for a table of plain text."""
+    text = re.sub(r"\{\w+\}`([^`<]*?)\s*(?:<[^`>]*>)?`", r"\1", text)
+    return re.sub(r"`([^`]*)`", r"\1", text).replace("*", "")
 
 
 def needs(source: str) -> dict[str, list[str]]:

@@ -77,12 +77,32 @@ def bars_are_bars(app, what, name, obj, options, lines):
     lines[:] = [line if "``" in line else line.replace("|", "\\|") for line in lines]
 
 
+OTHERS_WORDS = ("Define the computation performed at every call.", "Alias for field number")
+"""Beginnings of docstrings that PyTorch and `NamedTuple` give to what has none."""
+
+
+def only_own_words(app, what, name, obj, options, lines):
+    """A name that inherits a docstring from outside the project has a signature only."""
+    if lines and lines[0].startswith(OTHERS_WORDS):
+        lines.clear()
+
+
+def sentences_stay_whole(app, what, name, obj, options, lines):
+    """Napoleon takes what stands before a constant's first colon for its type: put it back."""
+    places = [i for i, line in enumerate(lines) if line.startswith(":type: ")]
+    if what in ("data", "attribute") and len(places) == 1:
+        before = lines.pop(places[0]).removeprefix(":type: ")
+        lines[0] = f"{before}: {lines[0]}"
+
+
 def setup(app):
     app.setup_extension("try_it")  # first: it asks whether the caller forbids the network
     for name, value in KERNEL_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     app.connect("config-inited", describe_machine, priority=100)
     app.connect("autodoc-process-docstring", bars_are_bars, priority=100)
+    app.connect("autodoc-process-docstring", only_own_words, priority=100)
+    app.connect("autodoc-process-docstring", sentences_stay_whole, priority=900)  # after Napoleon
     app.connect("html-page-context", drop_dead_scripts, priority=900)
     app.connect("build-finished", fail_on_warnings)
     app.setup_extension("captions")  # numbers of the tables that cells print

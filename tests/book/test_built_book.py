@@ -59,19 +59,44 @@ def test_links_and_images_lead_somewhere(page):
             assert unquote(parts.fragment) in anchors(target), f"{address}: no such place there"
 
 
+def wide_figures(page: str) -> dict[str, set[str]]:
+    """Name -> classes of the figures that a chapter's metadata asks to fold."""
+    notebook = ROOT / f"{page}.ipynb"
+    cells = json.loads(notebook.read_text("utf-8"))["cells"] if notebook.is_file() else []
+    figures = [cell["metadata"].get("mystnb", {}).get("figure", {}) for cell in cells]
+    classes = {f.get("name"): set(f.get("classes", "").split()) for f in figures}
+    return {name: of for name, of in classes.items() if "four-columns" in of}
+
+
+def test_chapters_have_wide_figures():
+    """Else the next test would compare nothing with nothing."""
+    assert sum(len(wide_figures(page)) for page in PAGES) >= 5
+    assert any("two-rows" in of for page in PAGES for of in wide_figures(page).values())
+
+
 @pages
 def test_wide_figures_fold_on_a_phone(page):
-    """The second half is the same file, and silent."""
-    for figure in soup(HTML / f"{page}.html").select("figure.four-columns"):
-        first, second = figure.select("img")
-        assert first["src"] == second["src"]
-        assert second["alt"] == ""
-        assert "right-half" in second["class"]
+    """Each that the notebook names has one copy for each part: the same file, and silent."""
+    figures = soup(HTML / f"{page}.html").select("figure.four-columns")
+    assert {f["id"]: {"four-columns", "two-rows"} & set(f["class"]) for f in figures} == (
+        wide_figures(page)
+    )
+    for figure in figures:
+        first, *copies = figure.select("img")
+        assert len(copies) == (3 if "two-rows" in figure["class"] else 1)
+        assert "again" not in first["class"]
+        for copy in copies:
+            assert copy["src"] == first["src"]
+            assert copy["alt"] == ""
+            assert "again" in copy["class"]
+        parts = [{"upper", "lower", "left-half", "right-half"} & set(i["class"])
+                 for i in (first, *copies)]  # fmt: skip
+        assert all(parts[i] != parts[j] for i in range(len(parts)) for j in range(i)), parts
 
 
 @pages
 def test_images_say_what_they_show(page):
-    for image in soup(HTML / f"{page}.html").select("article img:not(.right-half)"):
+    for image in soup(HTML / f"{page}.html").select("article img:not(.again)"):
         alt = image.get("alt", "")
         assert len(alt) >= 15, f"{image.get('src')} has the alternative text {alt!r}"
         assert "_images/" not in alt, f"{image.get('src')} has its file name for a text"
@@ -88,6 +113,16 @@ def test_outputs_hold_no_debris(page):
             f"a bare repr: {text[:300]}"
         )
         assert "/site-packages/" not in text, f"a path of the machine: {text[:300]}"
+
+
+def test_the_api_page_has_the_projects_own_words():
+    """None inherited from PyTorch or Python; no constant's sentence is torn at its colon."""
+    page = soup(HTML / "book" / "api.html")
+    for words in ("Define the computation performed", "Alias for field number"):
+        assert words not in page.get_text()
+    constants = page.select("dl.py.data > dd")
+    assert len(constants) > 20
+    assert not [c.get_text()[:80] for c in constants if c.select("dl.field-list")]
 
 
 @pages

@@ -123,6 +123,18 @@ def test_alt_texts_describe_and_do_not_judge(path):
         assert not found, f"cell {place}: {found}"
 
 
+@chapters
+def test_four_images_beside_each_other_fold_on_a_phone(path):
+    """A row or two of four images; a matrix whose rows mean something stays whole."""
+    for _, place, source, about, tags in cells_of(path):
+        row = re.search(r"subplots\(([12]), 4,|gallery\(", source)
+        if not row or {"remove-output", "exercise"} & set(tags):
+            continue
+        classes = about["figure"].get("classes", "").split()
+        assert "four-columns" in classes, f"cell {place}: class four-columns"
+        assert ("two-rows" in classes) == (row[1] == "2"), f"cell {place}: class two-rows"
+
+
 def share_before(path, name):
     """The share of a chapter's text, from the set-up to the quiz, that stands before an output."""
     cells = cells_of(path)

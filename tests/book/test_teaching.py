@@ -62,6 +62,15 @@ def test_every_chapter_has_goals_minutes_and_misconceptions(path, chapters):
     assert len(believed) >= 2
 
 
+def test_goals_come_without_markup(chapters):
+    """They stand in a table of plain text: no role, no target of a link, no backtick."""
+    text = "use `fit` and {term}`clicks <corrective click>`, {term}`NoC`, *then* read"
+    assert chapters.words(text) == "use fit and clicks, NoC, then read"
+    for path in NOTEBOOKS:
+        for goal in chapters.goals(chapters.first_cell(path)):
+            assert not re.search(r"[`{}<>*]", goal), goal
+
+
 def test_commands_that_it_gives_exist():
     assert (ROOT / re.search(r"python (book/_ext/slides\.py)", GUIDE)[1]).is_file()
     parser = tl.cli.build_parser()

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from segment_anything.modeling.image_encoder import Attention
 
 FORMS = ("auto", "eager", "tiled", "concat", "bias", "flex")
-"""``"eager"``: `segment_anything`'s own, all scores in memory. ``"tiled"``: a tile of scores at a
+"""The forms of attention.
+
+``"eager"``: `segment_anything`'s own, all scores in memory. ``"tiled"``: a tile of scores at a
 time. ``"concat"``: the positions as further entries of queries and keys, then a fused kernel.
 ``"bias"``: the positions as a mask of N x N for the fused kernel. ``"flex"``: FlexAttention, on
 CUDA. ``"auto"``: see `form_for`."""

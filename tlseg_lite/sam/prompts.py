@@ -111,7 +111,7 @@ def as_prompts(
             and 0 (beside it), ``box`` (4,) as left, top, right, bottom, and ``mask``, the logits of
             a former answer, (1, s/4, s/4) or (s/4, s/4) for images of s pixels. One mapping: for
             one image. A `Prompts` is given back.
-        side: s.
+        side: s, the side of the model's square.
 
     Raises:
         ValueError: what is wrong, and with which prompt.

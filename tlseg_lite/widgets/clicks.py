@@ -102,7 +102,7 @@ def _choices() -> str:
     return "".join(
         f'<label class="beside"><input type="radio" name="{{NAME}}-which" value="{i}"'
         f"{' checked' if i == 3 else ''}> {text}</label>"
-        for i, text in enumerate(("mask 1", "mask 2", "mask 3", "the highest score"))
+        for i, text in enumerate(("mask 1", "mask 2", "mask 3", "the highest predicted IoU"))
     )
 
 
@@ -170,7 +170,7 @@ def describe(
 ) -> str:
     """One state of the control in words; the script writes the same."""
     text = (
-        f"Click at x {x}, y {y}. Mask {which + 1} of 3, the model's score {scores[which]:.2f} "
+        f"Click at x {x}, y {y}. Mask {which + 1} of 3, predicted IoU {scores[which]:.2f} "
         f"(all three: {', '.join(f'{s:.2f}' for s in scores)}), "
         f"covers {100 * shares[which]:.1f} % of the image."
     )

@@ -18,7 +18,7 @@ const show = (root, data) => {
     const [x, y] = markPlace(paint(canvas, layers), data, at);
     const ious = data.ious[at];
     root.querySelector(".state").textContent =
-      `Click at x ${x}, y ${y}. Mask ${which + 1} of 3, the model's score `
+      `Click at x ${x}, y ${y}. Mask ${which + 1} of 3, predicted IoU `
       + `${three[which].toFixed(2)} (all three: ${three.map(s => s.toFixed(2)).join(", ")}), `
       + `covers ${percent(data.shares[at][which])} of the image.`
       + (ious ? ` IoU with the ${data.targetName}: ${ious[which].toFixed(2)} `
