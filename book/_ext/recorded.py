@@ -36,6 +36,7 @@ RECORDS = {
     "scene_speed.csv": ("what a map costs beside the model", "scene_speed.py"),
     "separability.csv": ("what one colour threshold can do", "separability.py"),
     "encoder_speed.csv": ("speed and memory of the encoder", "encoder_speed.py"),
+    "gpu_counts.csv": ("work and memory of a training step, by counting", "gpu_counts.py"),
     "data_loading.csv": ("how fast images are read", "data_loading.py"),
 }
 _MADE_ON = ("device", "trained_on", "hardware", "gpu")

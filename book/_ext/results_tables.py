@@ -228,42 +228,96 @@ def findings(folder: Path) -> Iterator[Table]:
 # ---- hundreds of real images -------------------------------------------------------------------
 
 
+def _leads(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Of a summary: the models, best first, and TransLandSeg's lead over each."""
+    from tlseg_lite.experiments.words import name_of
+
+    lines = []
+    for own in table.itertuples():
+        lead = with_interval(own.lead, own.lead_low, own.lead_high, True) if own.pairs else "–"
+        line = [name_of(own.model), with_interval(own.mean, own.low, own.high), str(own.seeds)]
+        trained = f"{own.trainable / 1e6:.2f} M" if own.trainable else "–"
+        lines.append([*line, lead, trained, f"{own.seconds / 60:.0f}"])
+    headers = ["model", "test MIoU (%)", "seeds", "TransLandSeg's lead", "trained weights"]
+    return [*headers, "minutes"], lines
+
+
+def _details(runs: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Scores of the landslides: pixels, outlines, landslides by size, false alarms, in percent."""
+    from tlseg_lite.experiments.words import name_of
+
+    lines = []
+    best = runs.groupby("model").test_miou.mean().sort_values(ascending=False)
+    for model in best.index:
+        rows = runs[runs.model == model]
+        sums = rows.filter(regex="^test_").sum()
+        near = _ratio(sums, "boundary_predicted_near", "boundary_predicted")
+        reached = _ratio(sums, "boundary_true_near", "boundary_true")
+        outline = 2 * near * reached / (near + reached) if near + reached else math.nan
+        line = [name_of(model), number(100 * rows.test_landslide_iou.mean())]
+        line += [number(100 * rows.test_landslide_f1.mean()), number(100 * outline)]
+        line += [
+            number(100 * _ratio(sums, f"{size}_found", size), 0)
+            for size in ("small", "middle", "large")
+        ]
+        line.append(number(100 * _ratio(sums, "negatives_with_alarm", "negatives"), 0))
+        alarmed = _ratio(sums, "negative_pixels_alarmed", "negative_pixels")
+        lines.append([*line, number(100 * alarmed)])
+    headers = ["model", "landslide IoU", "landslide F1", "boundary F1"]
+    headers += ["small ones found", "middle", "large", "images without one: alarms"]
+    headers += ["their pixels"]
+    return headers, lines
+
+
+def _ratio(sums: pd.Series, part: str, whole: str) -> float:
+    """A share of counts; NaN where nothing was counted."""
+    there = sums.get(f"test_{whole}", 0)
+    return sums[f"test_{part}"] / there if there else math.nan
+
+
+def _by_images(runs: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """A row for each model, a column for each number of training images."""
+    import tlseg_lite as tl
+    from tlseg_lite.experiments.words import name_of
+
+    table = tl.comparison.summary(runs)
+    numbers = sorted(table.train_images.unique())
+    lines = []
+    for (model, side), rows in table.groupby(["model", "image_size"], sort=False):
+        by = {r.train_images: f"{with_interval(r.mean, r.low, r.high)}, {r.seeds}" for r in
+              rows.itertuples()}  # fmt: skip
+        lines.append([name_of(model), f"{side:.0f}", *(by.get(n, "–") for n in numbers)])
+    headers = ["model", "pixels", *(f"{n:.0f} images, seeds" for n in numbers)]
+    return headers, lines
+
+
 def hundreds(folder: Path) -> Iterator[Table]:
-    """Models trained on hundreds of real images, and the designs at a smaller size."""
+    """Models on hundreds of real images, all or some of them, and the designs at a smaller size."""
     import tlseg_lite as tl
     from tlseg_lite.experiments.words import name_of
 
     frame = tl.comparison.read(folder / "comparison_real.csv")
     frame = frame[frame.status == "done"]
-    lines = []
-    kinds = ["data", "training_data", "image_size"]
-    for (data, training_data, side), runs in frame.groupby(kinds, sort=False):
-        for own in tl.comparison.summary(runs).itertuples():
-            rows = runs[runs.model == own.model]
-            found, there = rows.filter(regex="_(small|middle|large)_found$"), []
-            there = rows.filter(regex="_(small|middle|large)$").to_numpy().sum()
-            empty = rows.test_negatives.sum()
-            alarms = f"{rows.test_negatives_with_alarm.sum() / empty:.0%}" if empty else "–"
-            lead = with_interval(own.lead, own.lead_low, own.lead_high, True) if own.pairs else "–"
-            mean = with_interval(own.mean, own.low, own.high)
-            iou = number(100 * rows.test_landslide_iou.mean())
-            share = f"{found.to_numpy().sum() / there:.0%}" if there else "–"
-            seconds = f"{own.seconds:.0f} s"
-            trained = f"{own.trainable / 1e6:.2f} M"
-            where = f"{data}, {training_data}, {side:.0f} px"
-            what = [where, name_of(own.model), mean, str(own.seeds), lead]
-            lines.append([*what, iou, share, alarms, trained, seconds])
-    headers = ["data", "model", "test MIoU (%)", "seeds", "TransLandSeg's lead", "landslide IoU"]
-    headers += ["landslides found", "images without one: alarms", "trained", "training"]
-    note = f"From comparison_real.csv. {provenance(frame)}" if len(frame) else "Nothing recorded."
-    yield Table(headers, lines, note)
+    few = frame.training_data.str.fullmatch(r"real-\d+")
+    for (_, data, side), runs in frame[~few].groupby(["training_data", "data", "image_size"]):
+        what = {"real": "trained on all training images", "none": "sam_mini without training"}
+        how = what.get(runs.training_data.iloc[0], f"trained on {runs.training_data.iloc[0]}")
+        title = f"{data}, {side:.0f} pixels a side: {how}"
+        note = f"From comparison_real.csv. {provenance(runs)}"
+        yield Table(*_leads(tl.comparison.summary(runs)), note, title)
+        if runs.trainable.max():
+            yield Table(*_details(runs), title=f"{title}, in detail, per cent")
+    if few.any():
+        yield Table(*_by_images(frame[few]), title="Trained on some of the images: test MIoU (%)")
+    if frame.empty:
+        yield Table(["model"], [[NOT_RUN]], "Nothing recorded in comparison_real.csv.")
     grid = tl.ablation.read(folder / "ablation_real.csv")
     lines = []
     for own in tl.ablation.summary(grid).itertuples() if len(grid) else ():
         lead = (own.difference, own.difference_low, own.difference_high)
         against = "–" if own.design == "TransLandSeg" else with_interval(*lead, True)
         mean = with_interval(own.mean, own.low, own.high)
-        lines.append([own.design, mean, str(own.seeds), against, str(own.pairs)])
+        lines.append([name_of(own.design), mean, str(own.seeds), against, str(own.pairs)])
     headers = ["design", "test MIoU (%)", "seeds", "minus TransLandSeg (95 %)", "pairs"]
     where = ""
     if len(grid):

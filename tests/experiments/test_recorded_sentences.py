@@ -113,3 +113,21 @@ def test_a_transfer_says_what_helps():
     single = pd.DataFrame(rows[:1])
     assert "landslide IoU 0.10 as it is." in words.transfer(single)
     assert "No row" in words.transfer(pd.DataFrame(rows).query("trained_on == 'nothing'"))
+
+
+def test_alarms_are_counted_over_all_seeds():
+    rows = pd.DataFrame(
+        {
+            "model": ["unet", "unet", "sam_mini, box"],
+            "test_negatives": [10, 10, np.nan],
+            "test_negatives_with_alarm": [10, 8, np.nan],
+            "test_negative_pixels": [1000, 1000, np.nan],
+            "test_negative_pixels_alarmed": [100, 50, np.nan],
+        }
+    )
+    text = words.alarms(rows)
+    assert text == (
+        "10 images without a landslide. Something is marked by UNet on 90 % of them, 7.5 % of the "
+        "pixels."
+    )
+    assert "No row" in words.alarms(rows[rows.model != "unet"])

@@ -21,6 +21,7 @@ NAMES = {
     "full-fine-tuning-tenth-rate": "full fine-tuning at a tenth of the rate",
     "decoder-only": "mask decoder only",
     "LoRA-4": "LoRA of rank 4",
+    "LoRA-8": "LoRA of rank 8",
     "TransLandSeg-released": "TransLandSeg as released",
     "TransLandSeg on random weights": "TransLandSeg on random frozen weights",
     "decoder-only on random weights": "mask decoder only, on random frozen weights",
@@ -173,6 +174,25 @@ def transfer(frame: pd.DataFrame) -> str:
                 text += f"; {change} over a model that has seen the ten alone ({only.mean():.2f})"
             sentences.append(f"{text}.")
     return "\n".join(sentences) or "No row is there of a model in another place."
+
+
+def alarms(frame: pd.DataFrame) -> str:
+    """What models mark on images without a landslide, in words.
+
+    Args:
+        frame: rows of `comparison.read` of one training data and size, some with counts of
+            ``test_negatives``.
+    """
+    known = frame[frame.get("test_negatives", 0) > 0]
+    if known.empty:
+        return "No row has been tested on images without a landslide."
+    found = []
+    for model, rows in known.groupby("model", sort=False):
+        images = rows.test_negatives_with_alarm.sum() / rows.test_negatives.sum()
+        pixels = rows.test_negative_pixels_alarmed.sum() / rows.test_negative_pixels.sum()
+        found.append(f"{name_of(model)} on {images * 100:.0f} % of them, {percent(pixels)} % of the pixels")
+    number = known.test_negatives.iloc[0]
+    return f"{number:.0f} images without a landslide. Something is marked by {'; '.join(found)}."
 
 
 PLACES = {
