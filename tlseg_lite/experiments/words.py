@@ -190,7 +190,9 @@ def alarms(frame: pd.DataFrame) -> str:
     for model, rows in known.groupby("model", sort=False):
         images = rows.test_negatives_with_alarm.sum() / rows.test_negatives.sum()
         pixels = rows.test_negative_pixels_alarmed.sum() / rows.test_negative_pixels.sum()
-        found.append(f"{name_of(model)} on {images * 100:.0f} % of them, {percent(pixels)} % of the pixels")
+        found.append(
+            f"{name_of(model)} on {images * 100:.0f} % of them, {percent(pixels)} % of the pixels"
+        )
     number = known.test_negatives.iloc[0]
     return f"{number:.0f} images without a landslide. Something is marked by {'; '.join(found)}."
 
