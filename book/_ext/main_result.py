@@ -27,10 +27,12 @@ def main_result(folder: Path) -> Iterator[Table]:
         iou = words.percent(runs.test_landslide_iou.mean())
         trained, minutes = f"{own.trainable / 1e6:.2f} M", f"{own.seconds / 60:.0f} min"
         lines.append([words.name_of(own.model), words.percent(own.mean), iou, trained, minutes])
-    said = [words.ranking(table), words.parts(table)]
     grid = tl.ablation.read(folder / "ablation_real.csv")
-    if len(grid):
-        said.append(words.residual(tl.ablation.summary(grid)))
+    designs = tl.ablation.summary(grid) if len(grid) else None
+    said = [words.ranking(table), words.parts(table, designs=designs)]
+    if designs is not None:
+        said.append(words.residual(designs))
+    said.append(words.alarms(one[one.model.isin(table.model)], short=True))
     where = f"{one.data_source.iloc[0]}; {one.train_images.iloc[0]:.0f} train, "
     where += f"{one.test_images.iloc[0]:.0f} test; sam_mini and all others at "
     where += f"{one.image_size.iloc[0]:.0f} pixels. "

@@ -53,6 +53,13 @@ def test_parts_have_the_sign_of_the_rows():
     ends = table(own=0.8, decoder_only=0.7).assign(lead_low=0.05, lead_high=0.15, pairs=3)
     assert "+10.0 (+5.0 to +15.0) points" in words.parts(ends)
     assert "nothing to compare" in words.parts(table(own=0.8, unet=0.7))
+    design = {"design": "decoder-only", "pairs": 4, "difference": -0.004}
+    designs = pd.DataFrame([design | {"difference_low": -0.019, "difference_high": 0.01}])
+    both = words.parts(table(own=0.795, decoder_only=0.767), designs=designs)
+    assert both == (
+        "+0.4 (-1.0 to +1.9) points are what the adapters add to the mask decoder alone, 4 seeds "
+        "of the ablation, open."
+    )
 
 
 def test_residual_falls_or_rises_with_the_rows():
@@ -131,3 +138,7 @@ def test_alarms_are_counted_over_all_seeds():
         "pixels."
     )
     assert "No row" in words.alarms(rows[rows.model != "unet"])
+    assert "10 images without a landslide" in words.alarms(rows, short=True)
+    assert "90 % get an alarm" in words.alarms(rows, short=True)
+    both = pd.concat([rows, rows.head(1).assign(model="pspnet")])
+    assert "90 to 100 % get an alarm" in words.alarms(both, short=True)

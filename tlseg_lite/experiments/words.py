@@ -76,12 +76,16 @@ def ranking(table: pd.DataFrame, reference: str = "TransLandSeg") -> str:
     return text
 
 
-def parts(table: pd.DataFrame, reference: str = "TransLandSeg") -> str:
+def parts(
+    table: pd.DataFrame, reference: str = "TransLandSeg", designs: pd.DataFrame | None = None
+) -> str:
     """What the adapters and the pre-training add: the reference beside rows that lack one of them.
 
     Args:
         table: the rows of one protocol from `comparison.summary`.
         reference: the whole model.
+        designs: the summary of an ablation on the same images; for a part that it has with more
+            seeds its rows are taken.
     """
     sentences = []
     for other, what in (
@@ -89,13 +93,21 @@ def parts(table: pd.DataFrame, reference: str = "TransLandSeg") -> str:
         ("TransLandSeg on random weights", "the pre-trained weights add to random frozen ones"),
     ):
         row = table[(table.model == other) & (table.pairs > 0)]
-        if len(row):
-            r = row.iloc[0]
-            ends = ""
-            if not math.isnan(r.lead_low):
-                ends = f" ({100 * r.lead_low:+.1f} to {100 * r.lead_high:+.1f})"
-            seeds = "one seed" if r.pairs == 1 else f"{r.pairs} seeds"
-            sentences.append(f"{100 * r.lead:+.1f}{ends} points are what {what}, {seeds}")
+        found = [(r.pairs, r.lead, r.lead_low, r.lead_high, "") for r in row.itertuples()]
+        if designs is not None:
+            row = designs[(designs.design == other) & (designs.pairs > 0)]
+            found += [
+                (r.pairs, -r.difference, -r.difference_high, -r.difference_low, " of the ablation")
+                for r in row.itertuples()
+            ]
+        if found:
+            pairs, lead, low, high, where = max(found, key=lambda each: each[0])
+            ends = "" if math.isnan(low) else f" ({100 * low:+.1f} to {100 * high:+.1f})"
+            seeds = "one seed" if pairs == 1 else f"{pairs} seeds"
+            word = ", open" if math.isnan(low) or low <= 0 <= high else ""
+            sentences.append(
+                f"{100 * lead:+.1f}{ends} points are what {what}, {seeds}{where}{word}"
+            )
     text = "; ".join(sentences)
     return f"{text}." if text else f"No row lacks one part of {reference}: nothing to compare."
 
@@ -176,16 +188,25 @@ def transfer(frame: pd.DataFrame) -> str:
     return "\n".join(sentences) or "No row is there of a model in another place."
 
 
-def alarms(frame: pd.DataFrame) -> str:
+def alarms(frame: pd.DataFrame, *, short: bool = False) -> str:
     """What models mark on images without a landslide, in words.
 
     Args:
         frame: rows of `comparison.read` of one training data and size, some with counts of
             ``test_negatives``.
+        short: the range over the models instead of each one.
     """
     known = frame[frame.get("test_negatives", 0) > 0]
     if known.empty:
         return "No row has been tested on images without a landslide."
+    if short:
+        sums = known.groupby("model")[["test_negatives_with_alarm", "test_negatives"]].sum()
+        share = 100 * sums.test_negatives_with_alarm / sums.test_negatives
+        ends = (
+            f"{share.min():.0f} to {share.max():.0f}" if len(share) > 1 else f"{share.iloc[0]:.0f}"
+        )
+        text = f"Of {known.test_negatives.iloc[0]:.0f} images without a landslide, such as no "
+        return f"{text}training had, {ends} % get an alarm all the same."
     found = []
     for model, rows in known.groupby("model", sort=False):
         images = rows.test_negatives_with_alarm.sum() / rows.test_negatives.sum()
