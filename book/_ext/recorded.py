@@ -26,6 +26,7 @@ RECORDS = {
     "recipe_search.csv": ("recipes tried on real Bijie, validation only", "recipe_search.py"),
     "transfer.csv": ("models in another place and sensor", "transfer.py"),
     "error_kinds.csv": ("kinds of errors on real test images", "error_kinds.py"),
+    "error_notes.csv": ("the best and worst ten of them, judged by eye", "error_kinds.py"),
     "clicks.csv": ("what clicks are worth to an adapted model and to SAM", "clicks.py"),
     "labelling.csv": ("what clicks buy as labels", "labelling.py"),
     "correction_speed.csv": ("what a click and a step with clicks cost", "correction_speed.py"),
