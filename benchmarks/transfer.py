@@ -40,11 +40,11 @@ from tlseg_lite.training.evaluation import answers
 OUT = Path(__file__).resolve().parent.parent / "book" / "results" / "transfer.csv"
 
 KEY = (
-    *("data", "data_version", "trained_on", "model", "adaptation", "labelled", "window", "seed"),
+    *("data", "data_version", "source_data", "model", "adaptation", "labelled", "window", "seed"),
     *("image_size", "backbone", "recipe"),
 )
 COLUMNS = (
-    *("data", "trained_on", "model", "adaptation", "labelled", "window", "seed", "status"),
+    *("data", "source_data", "model", "adaptation", "labelled", "window", "seed", "status"),
     *("train_images", "test_images"),
     *(f"test_{name}" for name in SCORES),
     *("test_tp", "test_fp", "test_fn", "test_tn", "seconds", "image_size", "backbone", "recipe"),
@@ -88,7 +88,7 @@ class Transfer:
         second = {"labelled": settings(self._few())} if self.labels else {}
         about = about_data(self.target, self.seed, 0)
         self.about = {k: v for k, v in about.items() if k not in ("fold", "folds")} | {
-            "trained_on": self.source if self.before else "nothing",
+            "source_data": self.source if self.before else "nothing",
             "model": self.name,
             "adaptation": self.adaptation,
             "labelled": self.chosen.labelled if self.labels else 0,
@@ -226,7 +226,7 @@ def main() -> None:
                         jobs.append(job)
     rows = Rows(chosen.out, COLUMNS, KEY)
     run_jobs(jobs, rows, minutes=chosen.minutes, report=print)
-    shown = ["trained_on", "data", "window", "model", "adaptation", "seed", "test_landslide_iou"]
+    shown = ["source_data", "data", "window", "model", "adaptation", "seed", "test_landslide_iou"]
     print(rows.frame()[shown].to_string(index=False))
 
 

@@ -151,7 +151,7 @@ def _transfer(path: Path) -> str:
     if not path.is_file():
         return ""
     rows = pd.read_csv(path)
-    known = rows.trained_on.isin(["bijie-blocks", "nothing"])
+    known = rows.source_data.isin(["bijie-blocks", "nothing"])
     rows = rows[known & (rows.data == "landslide4sense-blocks") & (rows.window == 0)]
     return words.transfer(rows) if (rows.adaptation == "as it is").any() else ""
 

@@ -47,13 +47,17 @@ _LONG = 90  # characters; longer cells stay in the file
 
 @dataclass
 class Table:
-    """Headers and rows of text; `text` is a paragraph above it, `note` one below."""
+    """Headers and rows of text; `text` is a paragraph above it, `note` one below.
+
+    `one_line`: each row is one line, however long, and the table scrolls.
+    """
 
     headers: list[str]
     rows: list[list[str]] = field(default_factory=list)
     note: str = ""
     title: str = ""
     text: str = ""
+    one_line: bool = False
 
 
 def read(folder: Path, name: str) -> pd.DataFrame | None:
@@ -129,7 +133,8 @@ def contents(folder: Path, name: str, most: int = 40) -> Table | None:
     note = f"In all rows: {', '.join(same)}. " if same else ""
     if len(frame) > most:
         note += f"The first {most} of {len(frame)} rows. "
-    return Table(shown, rows, note + provenance(frame), f"{name}: {RECORDS.get(name, ('',))[0]}")
+    title = f"{name}: {RECORDS.get(name, ('',))[0]}"
+    return Table(shown, rows, note + provenance(frame), title, one_line=True)
 
 
 def _text(value) -> str:

@@ -30,7 +30,8 @@ def table_node(table: recorded.Table) -> nodes.table:
     )
     group += nodes.tbody("", *(row(cells, statuses) for cells in table.rows))
     short = all(len(row[-1]) <= 20 for row in table.rows)  # such as a status
-    return nodes.table("", group, classes=["results"] if short else [])
+    classes = ["results"] if short else []
+    return nodes.table("", group, classes=[*classes, *(["one-line"] if table.one_line else [])])
 
 
 class Results(SphinxDirective):

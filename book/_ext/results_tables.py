@@ -263,9 +263,8 @@ def _details(runs: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
         line.append(number(100 * _ratio(sums, "negatives_with_alarm", "negatives"), 0))
         alarmed = _ratio(sums, "negative_pixels_alarmed", "negative_pixels")
         lines.append([*line, number(100 * alarmed)])
-    headers = ["model", "landslide IoU", "landslide F1", "boundary F1"]
-    headers += ["small ones found", "middle", "large", "images without one: alarms"]
-    headers += ["their pixels"]
+    headers = ["model", "IoU", "F1", "boundary F1", "small ones found", "middle", "large"]
+    headers += ["alarms, images", "alarms, pixels"]
     return headers, lines
 
 
@@ -298,6 +297,9 @@ def hundreds(folder: Path) -> Iterator[Table]:
 
     frame = tl.comparison.read(folder / "comparison_real.csv")
     frame = frame[frame.status == "done"]
+    details = "In per cent: IoU and F1 of the landslide pixels, F1 of the outlines (two pixels of "
+    details += "tolerance), landslides found (IoU of a half and more) by size, and of the images "
+    details += "without a landslide those with an alarm, and their pixels that are marked."
     few = frame.training_data.str.fullmatch(r"real-\d+")
     for (_, data, side), runs in frame[~few].groupby(["training_data", "data", "image_size"]):
         what = {"real": "trained on all training images", "none": "sam_mini without training"}
@@ -306,7 +308,7 @@ def hundreds(folder: Path) -> Iterator[Table]:
         note = f"From comparison_real.csv. {provenance(runs)}"
         yield Table(*_leads(tl.comparison.summary(runs)), note, title)
         if runs.trainable.max():
-            yield Table(*_details(runs), title=f"{title}, in detail, per cent")
+            yield Table(*_details(runs), text=details, title=f"{title}, in detail")
     if few.any():
         yield Table(*_by_images(frame[few]), title="Trained on some of the images: test MIoU (%)")
     if frame.empty:

@@ -29,7 +29,7 @@ def test_rows_of_all_ways(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", given.split())
     transfer.main()
     rows = Rows(out, transfer.COLUMNS).read()
-    found = {(r["trained_on"], r["data"], r["window"], r["adaptation"]): r for r in rows}
+    found = {(r["source_data"], r["data"], r["window"], r["adaptation"]): r for r in rows}
     assert len(found) == len(rows)
     bijie, sense = BLOCKS
     for source, target in ((bijie, sense), (sense, bijie), ("scenes", sense)):

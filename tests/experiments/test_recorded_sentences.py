@@ -105,7 +105,7 @@ def test_a_transfer_says_what_helps():
     ious = {"as it is": 0.1, "colours": 0.15, "ten labels": 0.3, "only the ten": 0.25}
     rows = [
         {
-            "trained_on": "nothing" if way == "only the ten" else "bijie-blocks",
+            "source_data": "nothing" if way == "only the ten" else "bijie-blocks",
             "data": "landslide4sense-blocks", "window": 32, "model": "unet", "adaptation": way,
             "seed": seed, "test_landslide_iou": iou + 0.01 * seed,
         }
@@ -119,7 +119,7 @@ def test_a_transfer_says_what_helps():
     assert "by both" not in text
     single = pd.DataFrame(rows[:1])
     assert "landslide IoU 0.10 as it is." in words.transfer(single)
-    assert "No row" in words.transfer(pd.DataFrame(rows).query("trained_on == 'nothing'"))
+    assert "No row" in words.transfer(pd.DataFrame(rows).query("source_data == 'nothing'"))
 
 
 def test_alarms_are_counted_over_all_seeds():

@@ -159,14 +159,16 @@ def transfer(frame: pd.DataFrame) -> str:
     """What helps in another place, in words: the landslide IoU of each way, pooled over models.
 
     Args:
-        frame: rows of ``book/results/transfer.csv``, with ``trained_on``, ``data``, ``window``,
+        frame: rows of ``book/results/transfer.csv``, with ``source_data``, ``data``, ``window``,
             ``model``, ``adaptation``, ``seed`` and ``test_landslide_iou``.
     """
     sentences = []
     setting = ["model", "data", "window"]
     for (model, data, window), group in frame.groupby(setting, sort=False):
         only = group[group.adaptation == "only the ten"].set_index("seed").test_landslide_iou
-        for source, rows in group[group.trained_on != "nothing"].groupby("trained_on", sort=False):
+        for source, rows in group[group.source_data != "nothing"].groupby(
+            "source_data", sort=False
+        ):
             ways = rows.pivot(index="seed", columns="adaptation", values="test_landslide_iou")
             start = ways.get("as it is")
             if start is None:
