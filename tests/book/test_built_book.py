@@ -115,6 +115,13 @@ def test_outputs_hold_no_debris(page):
         assert "/site-packages/" not in text, f"a path of the machine: {text[:300]}"
 
 
+@pages
+def test_no_page_names_the_folder_that_it_was_built_in(page):
+    text = soup(HTML / f"{page}.html").get_text()
+    at = text.find(f"{ROOT}/")
+    assert at < 0, f"a path of the machine: {text[max(0, at - 80) : at + 80]}"
+
+
 def test_the_api_page_has_the_projects_own_words():
     """None inherited from PyTorch or Python; no constant's sentence is torn at its colon."""
     page = soup(HTML / "book" / "api.html")

@@ -48,7 +48,7 @@ class Exercise:
 
     @property
     def call(self) -> str:
-        """The stub's last line: the check."""
+        """The check, which is the stub's last line."""
         return self.stub.rstrip().splitlines()[-1]
 
     @property
