@@ -29,7 +29,8 @@ def table_node(table: recorded.Table) -> nodes.table:
         *(results_tables.PARTIAL, recorded.NOT_RUN),
     )
     group += nodes.tbody("", *(row(cells, statuses) for cells in table.rows))
-    short = all(len(row[-1]) <= 20 for row in table.rows)  # such as a status
+    # such as a status; the tables under a heading of their own have numbers there
+    short = not table.title and all(len(row[-1]) <= 20 for row in table.rows)
     classes = ["results"] if short else []
     return nodes.table("", group, classes=[*classes, *(["one-line"] if table.one_line else [])])
 
