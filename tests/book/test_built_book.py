@@ -123,13 +123,17 @@ def test_no_page_names_the_folder_that_it_was_built_in(page):
 
 
 def test_the_api_page_has_the_projects_own_words():
-    """None inherited from PyTorch or Python; no constant's sentence is torn at its colon."""
+    """None inherited from PyTorch or Python; no sentence is torn at its colon."""
     page = soup(HTML / "book" / "api.html")
     for words in ("Define the computation performed", "Alias for field number"):
         assert words not in page.get_text()
     constants = page.select("dl.py.data > dd")
     assert len(constants) > 20
     assert not [c.get_text()[:80] for c in constants if c.select("dl.field-list")]
+    properties = page.select("dl.py.property > dd")
+    torn = [p.get_text()[:80] for p in properties for t in p.select("dt") if "Type" in t.get_text()]
+    assert len(properties) > 10
+    assert not torn, f"a property's sentence is torn at its colon: {torn}"
 
 
 @pages

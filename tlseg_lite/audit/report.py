@@ -60,7 +60,7 @@ class Report:
 
     @property
     def checkable(self) -> bool:
-        """Whether the row has more numbers than a matrix has freedom: it could have failed."""
+        """Whether it could have failed, with more numbers than a matrix has freedom."""
         return self.best is None or not self.consistent or len(self.given) > self.best.rank
 
     @property

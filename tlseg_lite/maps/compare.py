@@ -84,7 +84,7 @@ class MapComparison:
 
     @property
     def by_size(self) -> pd.DataFrame:
-        """Landslides of the inventory by size class: how many, how many found."""
+        """Landslides of the inventory by size class, how many and how many found."""
         return self.detections.recall_by_size(self.sizes)
 
     def table(self) -> pd.DataFrame:

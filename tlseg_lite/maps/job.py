@@ -42,7 +42,7 @@ class Job:
 
     @property
     def layers(self) -> int:
-        """Values that a pixel of a window has: the logit, and with `spread` the variance."""
+        """Values that a pixel of a window has, the logit and with `spread` the variance."""
         return 2 if self.spread else 1
 
 

@@ -60,7 +60,7 @@ class Map:
 
     @property
     def probability(self) -> Path:
-        """The probability, a Cloud-Optimized GeoTIFF: uint8, times 1/254; 255 is nodata."""
+        """The probability, a Cloud-Optimized GeoTIFF of uint8, times 1/254; 255 is nodata."""
         return self.folder / "probability.tif"
 
     @property
@@ -75,7 +75,7 @@ class Map:
 
     @property
     def footprint(self) -> Path:
-        """Where the scene has data: one polygon, a GeoPackage."""
+        """Where the scene has data, one polygon in a GeoPackage."""
         return self.folder / "footprint.gpkg"
 
 

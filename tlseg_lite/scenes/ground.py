@@ -35,7 +35,7 @@ class Ground:
 
     @property
     def fine(self) -> bool:
-        """Whether single trees and houses can be seen: pixels below three metres."""
+        """Whether single trees and houses can be seen, with pixels below three metres."""
         return self.gsd < 3
 
     def paint(

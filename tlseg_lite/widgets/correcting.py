@@ -55,7 +55,7 @@ class Corrector:
 
     @property
     def changed(self) -> np.ndarray:
-        """bool (H, W): the pixels that the clicks changed."""
+        """The pixels that the clicks changed, bool (H, W)."""
         return self.mask != self._began
 
     def click(self, x: float, y: float, on: bool = True) -> np.ndarray:
