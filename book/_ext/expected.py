@@ -115,7 +115,7 @@ def _trials(path: Path) -> str:
     trials = pd.read_csv(path)
     trials = trials[trials.status == "done"].sort_values("val_miou", ascending=False)
     found = [
-        f"{_trial(r)}: {100 * r.val_miou:.1f}, with eight views {100 * r.val_miou_8_views:.1f}"
+        f"{_trial(r)}: {100 * r.val_miou:.1f}, with test-time augmentation {100 * r.val_miou_8_views:.1f}"
         for r in trials.itertuples()
     ]
     return f"MIoU on validation, one seed each. {'; '.join(found)}" if found else ""

@@ -22,6 +22,7 @@ from tlseg_lite.training.loader import collate, prepared
 from tlseg_lite.training.memory import is_out_of_memory
 from tlseg_lite.training.preflight import _by_memory
 from tlseg_lite.training.step import TrainingStep, accelerator_for, optimizer_for
+from tlseg_lite.training.weight_averaging import MovingAverage
 
 RECIPE = tl.Recipe(epochs=2, batch_size=5, learning_rate=0.01)
 BASELINES = ("unet", "pspnet", "deeplabv3plus", "segformer", "ccnet", "transunet")
@@ -123,8 +124,9 @@ def ready(recipe, model=None, images=5):
     return model, optimizer, collate([data[i] for i in range(images)])
 
 
-def test_an_epoch_reads_one_number(monkeypatch):
-    """The mean loss, at its end; clipping, AdamW and the learning rate read nothing."""
+@pytest.mark.parametrize("ema", [0, 0.9])
+def test_an_epoch_reads_one_number(ema, monkeypatch):
+    """The mean loss, at its end; clipping, AdamW, rate and moving average read nothing."""
     recipe = RECIPE
     model, optimizer, batch = ready(recipe)
     step = TrainingStep(model, optimizer, recipe, accelerator_for(recipe))
@@ -140,7 +142,7 @@ def test_an_epoch_reads_one_number(monkeypatch):
             return iter([(batch, 5)] * 2)
 
     with fake_cuda.Waits("cpu") as waits:
-        loss, _ = loop._train_epoch(step, Batches(), 0)
+        loss, _ = loop._train_epoch(step, Batches(), 0, MovingAverage(model, ema))
     assert 0 < loss < 2
     assert [text.split()[0] for text in waits.found] == ["aten._local_scalar_dense.default"]
     assert "loop.py" in waits.found[0]
