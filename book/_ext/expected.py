@@ -115,10 +115,11 @@ def _trials(path: Path) -> str:
     trials = pd.read_csv(path)
     trials = trials[trials.status == "done"].sort_values("val_miou", ascending=False)
     found = [
-        f"{_trial(r)}: {100 * r.val_miou:.1f}, with test-time augmentation {100 * r.val_miou_8_views:.1f}"
+        f"{_trial(r)}: {100 * r.val_miou:.1f}, augmented {100 * r.val_miou_8_views:.1f}"
         for r in trials.itertuples()
     ]
-    return f"MIoU on validation, one seed each. {'; '.join(found)}" if found else ""
+    words = "MIoU on validation, and with test-time augmentation (augmented), one seed each."
+    return f"{words} {'; '.join(found)}" if found else ""
 
 
 def _trial(row) -> str:
