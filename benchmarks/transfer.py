@@ -84,7 +84,7 @@ class Transfer:
 
     def __post_init__(self):
         self.colours, self.labels, self.before = ADAPTATIONS[self.adaptation]
-        first = self._recipes() if self.before else {}
+        first = {"first": settings(self._first_recipe())} if self.before else {}
         second = {"labelled": settings(self._few())} if self.labels else {}
         about = about_data(self.target, self.seed, 0)
         self.about = {k: v for k, v in about.items() if k not in ("fold", "folds")} | {
@@ -100,9 +100,6 @@ class Transfer:
 
     def __str__(self) -> str:
         return f"{self.source} to {self.target.name}, {self.name}, {self.adaptation}, {self.seed}"
-
-    def _recipes(self) -> dict[str, Any]:
-        return {"first": settings(self._first_recipe())}
 
     def _first_recipe(self) -> tl.Recipe:
         """Of the first set: about as many steps on each."""
@@ -140,9 +137,9 @@ class Transfer:
         name, seconds, learned = self.target.name, 0.0, 0
         model = self.model.build(self.seed)
         if self.before:
-            images, _ = self._first_images()
-            learned += len(images)
-            path, seconds = self._first(model, shared)
+            images = self._first_images()
+            learned += len(images[0])
+            path, seconds = self._first(model, images, shared)
             model.load_trained_state(type(model).load_tensors(path), path)
         see = self._in_old_colours(train) if self.colours else (lambda images: images)
         if self.labels:
@@ -171,12 +168,12 @@ class Transfer:
         for sample, logits in answers(model, images):
             yield (logits[0] > 0).cpu(), sample["mask"][0]
 
-    def _first_images(self):
-        train, val, _ = self.sets[self.source].parts(self.seed, 0)
-        cut = {"fullest": True}
-        return self._seen(train, self.source, **cut), self._seen(val, self.source, **cut)
+    def _first_images(self) -> list:
+        """Training and validation images of the other set."""
+        parts = self.sets[self.source].parts(self.seed, 0)[:2]
+        return [self._seen(part, self.source, fullest=True) for part in parts]
 
-    def _first(self, model, shared: Path) -> tuple[Path, float]:
+    def _first(self, model, images: list, shared: Path) -> tuple[Path, float]:
         """The model that has learned the other set, for all adaptations, and its seconds."""
         recipe, source = self._first_recipe(), self.sets[self.source]
         window = self.window if self._windows(self.source) else 0
@@ -184,7 +181,6 @@ class Transfer:
         key = digest(*what, source.name, source.version, json.dumps(settings(recipe)))
         path = shared / f"first-{key}.safetensors"
         if not path.is_file():
-            images = self._first_images()
             done = tl.fit(model, *images, recipe, shared / f"first-{key}", progress=False)
             seconds = {"seconds": float(done.history.seconds.sum())}
             path.with_suffix(".json").write_text(json.dumps(seconds))
@@ -213,19 +209,16 @@ def main() -> None:
     sets["scenes"] = SyntheticSplits(SCENES, 40, 1, size=None)
     sam = tl.load_sam("sam_mini", image_size=chosen.image_size)
     models = comparison.models(chosen.models, sam=sam, image_size=chosen.image_size)
-    jobs, known = [], set()
+    rows = Rows(chosen.out, COLUMNS, KEY)
+    jobs = {}
     for seed in chosen.seeds:
         for name, model in models.items():
             for source, target, window in ways(chosen):
                 for adaptation in chosen.adaptations:
                     given = (adaptation, name, model, seed, source, sets[target], sets, window)
                     job = Transfer(*given, chosen)
-                    key = tuple(str(job.about[column]) for column in KEY)
-                    if key not in known:  # "only the ten" comes from every source
-                        known.add(key)
-                        jobs.append(job)
-    rows = Rows(chosen.out, COLUMNS, KEY)
-    run_jobs(jobs, rows, minutes=chosen.minutes, report=print)
+                    jobs.setdefault(rows.key(job.about), job)  # "only the ten" has every source
+    run_jobs(jobs.values(), rows, minutes=chosen.minutes, report=print)
     shown = ["source_data", "data", "window", "model", "adaptation", "seed", "test_landslide_iou"]
     print(rows.frame()[shown].to_string(index=False))
 
