@@ -245,15 +245,16 @@ def _leads(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
 def _details(runs: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Scores of the landslides: pixels, outlines, landslides by size, false alarms, in percent."""
     from tlseg_lite.experiments.words import name_of
+    from tlseg_lite.metrics.boundary import BoundaryMatch
 
     lines = []
     best = runs.groupby("model").test_miou.mean().sort_values(ascending=False)
     for model in best.index:
         rows = runs[runs.model == model]
         sums = rows.filter(regex="^test_").sum()
-        near = _ratio(sums, "boundary_predicted_near", "boundary_predicted")
-        reached = _ratio(sums, "boundary_true_near", "boundary_true")
-        outline = 2 * near * reached / (near + reached) if near + reached else math.nan
+        names = ("predicted", "predicted_near", "true", "true_near")
+        counts = [sums.get(f"test_boundary_{name}", 0) for name in names]
+        outline = BoundaryMatch(*counts).f1 if any(counts) else math.nan
         line = [name_of(model), number(100 * rows.test_landslide_iou.mean())]
         line += [number(100 * rows.test_landslide_f1.mean()), number(100 * outline)]
         line += [
