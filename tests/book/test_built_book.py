@@ -306,6 +306,9 @@ async function look(page, width) {
     failed: all("article mjx-merror").length,
     controls: all(".tlseg-widget").map(e => [e.className, e.dataset.ready || "no",
       e.scrollWidth - e.clientWidth]),
+    silent: all("article :is(table, figure)").filter(e => e.scrollWidth > e.clientWidth + 8
+      && /auto|scroll/.test(w.getComputedStyle(e).overflowX)
+      && !w.getComputedStyle(e, "::before").content.includes("scrolls")).length,
     blank: all("article .cell_output").filter(e => e.offsetParent && blank(e)).length,
     text: (d.querySelector("article") || d.querySelector("main") || d.body).innerText.length});
   frame.remove();
@@ -343,6 +346,7 @@ def test_pages_work_in_a_browser_without_network(looked_at):
         assert not result["icons"], f"{where}: icons not drawn {result['icons'][:5]}"
         assert result["rendered"] == result["formulas"], f"{where}: mathematics not drawn"
         assert result["failed"] == 0, f"{where}: formulas with errors"
+        assert result["silent"] == 0, f"{where}: {result['silent']} parts scroll and do not say so"
         assert result["blank"] == 0, f"{where}: {result['blank']} outputs show nothing"
         for name, ready, wider in result["controls"]:
             assert ready == "yes", f"{where}: {name} did not start"

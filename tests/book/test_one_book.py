@@ -1,5 +1,6 @@
 """The chapters as one book: they refer to each other, use one table, one spelling, known terms."""
 
+import json
 import re
 
 import nbformat
@@ -75,7 +76,10 @@ def test_goals_and_prerequisites_have_one_form(path):
 
 @pytest.mark.parametrize("path", [*NOTEBOOKS, *PAGES], ids=lambda p: p.stem)
 def test_one_spelling(path):
-    text = markdown(path) if path.suffix == ".ipynb" else path.read_text("utf-8")
+    text = path.read_text("utf-8")
+    if path.suffix == ".ipynb":
+        captions = re.findall(r'^ *"caption": (".*"),$', text, re.M)
+        text = "\n".join([markdown(path), *map(json.loads, captions)])
     for wrong, right in {
         r"data sets?\b": "dataset",
         r"m?IOU\b|mIOU": "IoU",

@@ -123,14 +123,14 @@ def test_missing_folders_are_named(root, tmp_path):
     with pytest.raises(MissingDataError, match="no folder mask or label"):
         Bijie(tmp_path / "bare")
     (tmp_path / "bare/mask").mkdir()
-    with pytest.raises(MissingDataError, match="no pictures in"):
+    with pytest.raises(MissingDataError, match="no images in"):
         Bijie(tmp_path / "bare")
     (base / "landslide/dem/df9.png").unlink()
-    with pytest.raises(MissingDataError, match=r"no height picture in .*df9\.png"):
+    with pytest.raises(MissingDataError, match=r"no height image in .*df9\.png"):
         Bijie(root, dem=True)
     for path in (base / "non-landslide/image").iterdir():
         path.unlink()
-    with pytest.raises(MissingDataError, match=r"no pictures in .*non-landslide"):
+    with pytest.raises(MissingDataError, match=r"no images in .*non-landslide"):
         Bijie(root, negatives=True)
     (base / "landslide/dem").rename(base / "landslide/heights")
     with pytest.raises(MissingDataError, match="dem=True"):

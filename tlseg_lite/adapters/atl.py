@@ -110,7 +110,10 @@ DESIGNS: dict[str, ATLConfig] = {
     "LandslideNet": ATLConfig("mm", source="shared"),
 }
 """Table IV's nine designs, and the structure that the released code builds with one and with two
-middle layers (the latter has LandslideNet's parameter budget)."""
+middle layers (the latter has LandslideNet's parameter budget).
+
+:meta hide-value:
+"""
 
 
 class MidLayM(nn.Sequential):

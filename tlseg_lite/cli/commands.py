@@ -165,7 +165,7 @@ def ablate(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None
 
 
 def synthesize(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    """Write synthetic landslides in the layout and format of the real data sets."""
+    """Write synthetic landslides in the layout and format of the real datasets."""
     from tlseg_lite.scenes.export import synthesize as write
 
     size = options.size or (256 if options.style == "bijie" else 128)

@@ -122,7 +122,7 @@ def dataset_from(
         parser.error(f"--official-part goes with --data landslide4sense, not {options.data}")
     if options.data in full:
         if options.root is None:
-            parser.error(f"--data {options.data} needs --root, the folder of the data set")
+            parser.error(f"--data {options.data} needs --root, the folder of the dataset")
         part = {"part": options.official_part} if options.official_part else {}
         return full[options.data](options.root, **part)
     if options.data in ("folder", "scene"):

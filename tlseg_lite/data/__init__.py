@@ -1,4 +1,4 @@
-"""Images with landslide masks (every chapter): real data sets, samples, transforms, splits.
+"""Images with landslide masks (every chapter): real datasets, samples, transforms, splits.
 
 Every dataset is a `base.LandslideDataset`: ``len``, items ``{"image": float32 3xHxW in [0, 1],
 "mask": float32 1xHxW of 0/1, "id": str}`` at native size, ``ids``, ``source`` (what it is, in

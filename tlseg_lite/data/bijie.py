@@ -1,4 +1,4 @@
-"""The Bijie landslide data set: RGB aerial pictures of varying size with masks, from a folder."""
+"""The Bijie landslide dataset: RGB aerial images of varying size with masks, from a folder."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ LAYOUT = f"{NAME}/landslide/{{image,mask}} and {NAME}/non-landslide/image, or {{
 
 
 class Bijie(LandslideDataset):
-    """Bijie: 770 landslide pictures and, on request, 2003 without one, at native size.
+    """Bijie: 770 landslide images and, on request, 2003 without one, at native size.
 
     Args:
         root: the folder ``Bijie-landslide-dataset``, the folder above it, or any folder with
             ``image`` and ``mask`` (or ``label``).
-        negatives: append the pictures of ``non-landslide`` with empty masks. Their ids begin
+        negatives: append the images of ``non-landslide`` with empty masks. Their ids begin
             with ``non-landslide/``, because both halves number their files alike.
-        dem: add ``"dem"``, float32 1xHxW, to each item: the height picture's values as stored.
+        dem: add ``"dem"``, float32 1xHxW, to each item: the height image's values as stored.
         ignore: value of the mask pixels that are neither landslide nor background, such as 255.
 
     Items: ``{"image": float32 3xHxW in [0, 1], "mask": float32 1xHxW of 0/1, "id": str}``; with
-    `ignore` also ``"valid"``, float32 1xHxW, 0 at the pixels to leave out. Pictures, masks and
+    `ignore` also ``"valid"``, float32 1xHxW, 0 at the pixels to leave out. Images, masks and
     heights are paired by stem. Masks with 0/1 and with 0/255 are read alike.
 
     Raises:
-        MissingDataError: no such folder, not this layout, no pictures, a picture without its
-            mask or height picture; all found before the first item is read.
-        DataError: a mask without its picture; on access: an unreadable file, a size mismatch,
+        MissingDataError: no such folder, not this layout, no images, an image without its
+            mask or height image; all found before the first item is read.
+        DataError: a mask without its image; on access: an unreadable file, a size mismatch,
             a wrong channel count, a mask with other values. `check` finds all of these at once.
     """
 
@@ -94,7 +94,7 @@ class Bijie(LandslideDataset):
 
 
 def _find(root: Path) -> tuple[Path, str]:
-    """The folder with the landslide pictures, and the name of its folder with masks."""
+    """The folder with the landslide images, and the name of its folder with masks."""
     if not root.is_dir():
         raise MissingDataError(f"no folder {root}; expected {LAYOUT} in it")
     for folder in (root / NAME / "landslide", root / "landslide", root):
@@ -123,7 +123,7 @@ def _negatives(folder: Path) -> dict[str, Path]:
         )
     found = files_by_stem(beside, IMAGE_SUFFIXES)
     if not found:
-        raise MissingDataError(f"no pictures in {beside}; add them or leave negatives out")
+        raise MissingDataError(f"no images in {beside}; add them or leave negatives out")
     return found
 
 
@@ -134,5 +134,5 @@ def _heights(folder: Path, images: list[Path]) -> list[Path]:
     found = files_by_stem(dem, IMAGE_SUFFIXES)
     by_stem = {unicodedata.normalize("NFC", path.stem): path for path in images}
     kept = {stem: path for stem, path in found.items() if stem in by_stem}
-    pairs = dict(pair_by_stem(by_stem, kept, "height picture", dem))
+    pairs = dict(pair_by_stem(by_stem, kept, "height image", dem))
     return [pairs[path] for path in images]

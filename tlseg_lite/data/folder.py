@@ -1,4 +1,4 @@
-"""Own pictures and masks in two folders: any number of bands, 8 or 16 bits, one scaling for all."""
+"""Own images and masks in two folders: any number of bands, 8 or 16 bits, one scaling for all."""
 
 from __future__ import annotations
 

@@ -167,7 +167,7 @@ def _mask_values(pixels: Pixels, path: str | Path) -> np.ndarray:
 
 
 def read_height(path: str | Path) -> Tensor:
-    """A one-channel height picture (8 or 16 bit, or float) as float32 1xHxW, values as stored."""
+    """A one-channel height image (8 or 16 bit, or float) as float32 1xHxW, values as stored."""
     pixels = read_pixels(path)
     if pixels.values.ndim != 2 or pixels.mode == "P":
         raise DataError(f"{path} has mode {pixels.mode}; expected heights in one channel")
@@ -217,7 +217,7 @@ class ImagePairs(LandslideDataset):
         pictures = files_by_stem(images, IMAGE_SUFFIXES)
         if not pictures:
             raise MissingDataError(
-                f"no pictures in {images}; expected files ending in {', '.join(IMAGE_SUFFIXES)}"
+                f"no images in {images}; expected files ending in {', '.join(IMAGE_SUFFIXES)}"
             )
         self.pairs = pair_by_stem(pictures, files_by_stem(masks, IMAGE_SUFFIXES), "mask", masks)
         self.ids = sorted(pictures, key=natural_key)

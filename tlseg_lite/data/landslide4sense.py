@@ -56,7 +56,7 @@ DARKEST = 0.25
 
 RGB = (3, 2, 1)
 RGB_GAIN = 37.0 / 255.0
-"""Stored value to brightness in [0, 1], the same for the three channels. With it the pictures
+"""Stored value to brightness in [0, 1], the same for the three channels. With it the images
 have the look of the published PNG samples, whose three channels are about equally bright, as the
 stored values are (their divisors balance the bands); a model may be trained on one and used on
 the other. White is a stored value of 6.9; in the two original files looked at nothing is cut."""

@@ -197,6 +197,6 @@ def _why_not(path, data: bytes, layout: Layout | None, error: Exception) -> str:
                 f"Choose bands and stretch with {CHOOSE}, or save it as 8-bit RGB"
             )
     return (
-        f"{path} cannot be read as a picture ({why}): it is truncated, damaged or another kind "
+        f"{path} cannot be read as an image ({why}): it is truncated, damaged or another kind "
         "of file than PNG, JPEG, TIFF or BMP. Compare it with the original"
     )

@@ -12,12 +12,12 @@ TITLES = {"bijie": "Bijie", "landslide4sense": "Landslide4Sense"}
 
 
 def samples(name: str, *, progress: bool = True) -> ImagePairs:
-    """The 20 real sample images of a data set with their masks, at native size.
+    """The 20 real sample images of a dataset with their masks, at native size.
 
     They are taken from ``<TLSEG_DATA>/<name>_sample`` as they are there, else from the download
     cache, else downloaded once (under 3 MB); downloaded files are compared with their sha256.
 
-    The Bijie images are RGB aerial pictures with 0.8 m pixels; those of Landslide4Sense are
+    The Bijie images are RGB aerial images with 0.8 m pixels; those of Landslide4Sense are
     128 x 128 Sentinel-2 patches (10 m) that were turned into RGB by the samples' publisher.
 
     Args:
@@ -26,7 +26,7 @@ def samples(name: str, *, progress: bool = True) -> ImagePairs:
 
     Raises:
         ValueError: for another name.
-        DataError: if TLSEG_DATA names no folder, or a picture there lacks its mask.
+        DataError: if TLSEG_DATA names no folder, or an image there lacks its mask.
         tlseg_lite.core.downloads.DownloadError: if they are not here and cannot be fetched.
     """
     check_name(name)

@@ -1,4 +1,4 @@
-"""From a picture of any size to the model's square and back; random changes for training.
+"""From an image of any size to the model's square and back; random changes for training.
 
 A sample enters at native size, ``{"image": float32 3xHxW in [0, 1], "mask": float32 1xHxW of
 0/1, "id": str}``. `fit_square` brings its longest side to the model's size and pads the rest,
@@ -25,7 +25,7 @@ PAD_COLOUR = (123.675 / 255, 116.28 / 255, 103.53 / 255)
 """RGB of the padding: SAM's mean colour, which is zero after SAM's normalisation."""
 
 LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in a grey picture, ITU-R BT.601."""
+"""Weights of red, green and blue in a grey image, ITU-R BT.601."""
 
 
 def fitted_size(native_size: tuple[int, int], size: int) -> tuple[int, int]:
@@ -82,7 +82,7 @@ def fit_square(sample: dict, size: int) -> dict:
 
     Returns:
         ``image`` float32 3xSxS in [0, 1] (padding: `PAD_COLOUR`), ``mask`` float32 1xSxS of 0/1,
-        ``valid`` float32 1xSxS (1 inside the picture where it counts, 0 in the padding), ``id``,
+        ``valid`` float32 1xSxS (1 inside the image where it counts, 0 in the padding), ``id``,
         and ``native_size`` int64 [H, W], that before `shrink` if the sample was shrunk. Other
         keys are dropped.
 
@@ -112,9 +112,9 @@ def _fitted(sample: dict, size: int) -> dict:
 def shrink(sample: dict, size: int) -> dict:
     """A sample whose longest side is more than `size`, at its size in the square; others as given.
 
-    As in `fit_square`, without the padding; the image is rounded to 8 bits. Training pictures are
+    As in `fit_square`, without the padding; the image is rounded to 8 bits. Training images are
     shrunk before they are changed at random, so that the changes cost no more than needed and a
-    shrunk picture can be kept (`tlseg_lite.data.cache`).
+    shrunk image can be kept (`tlseg_lite.data.cache`).
 
     Returns:
         ``image``, ``mask``, ``valid`` if it was there, ``id`` and ``native_size`` int64 [H, W].
@@ -164,7 +164,7 @@ def unfit(logits: Tensor, native_size) -> Tensor:
     """Logits of the model's square back at the native size: padding dropped, then bilinear.
 
     Args:
-        logits: (..., S, S), any number of leading axes, all for pictures of one native size.
+        logits: (..., S, S), any number of leading axes, all for images of one native size.
         native_size: (H, W) in pixels, also as a tensor of two.
 
     Returns:
@@ -182,7 +182,7 @@ def unfit(logits: Tensor, native_size) -> Tensor:
     if len(values) != 2 or not all(isinstance(side, int) for side in values):
         raise ValueError(
             f"native_size is {native_size}; expected one (height, width) in whole pixels. "
-            "Take the pictures of a batch one by one: their native sizes differ"
+            "Take the images of a batch one by one: their native sizes differ"
         )
     native = (values[0], values[1])
     height, width = fitted_size(native, logits.shape[-1])
@@ -336,7 +336,7 @@ class Augment:
 
 
 def luma(images: Tensor) -> Tensor:
-    """Grey pictures (..., 1, H, W) of RGB ones (..., 3, H, W), with the weights `LUMA`."""
+    """Grey images (..., 1, H, W) of RGB ones (..., 3, H, W), with the weights `LUMA`."""
     return (images * images.new_tensor(LUMA).view(3, 1, 1)).sum(-3, keepdim=True)
 
 
@@ -364,7 +364,7 @@ class Prepared(Wrapped):
         seed: of the augmentation. The generator of an item depends on (seed, epoch, id) alone,
             so workers, order and resuming do not change what is drawn.
 
-    A picture that is larger than the square is shrunk to it before it is changed at random.
+    An image that is larger than the square is shrunk to it before it is changed at random.
     Items are those of `fit_square`.
     """
 

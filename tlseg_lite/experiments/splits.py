@@ -229,12 +229,12 @@ def named_data(name: str, val: float | None = None, root: str | Path | None = No
     Args:
         name: of `NAMES`.
         val: share of the real samples that validates; None: as `FoldSplits` has it.
-        root: for blocks, the folder of the data set or the one above it; None: what the
+        root: for blocks, the folder of the dataset or the one above it; None: what the
             environment variable ``TLSEG_REAL`` names.
 
     Raises:
         ValueError: unknown name; blocks without a root.
-        tlseg_lite.core.errors.DataError: the root does not hold the data set.
+        tlseg_lite.core.errors.DataError: the root does not hold the dataset.
         tlseg_lite.core.downloads.DownloadError: the real samples are not here and cannot be
             fetched.
     """
@@ -262,7 +262,7 @@ def _blocks(name: str, root: str | Path | None) -> BlockSplits:
     root = root or os.environ.get("TLSEG_REAL")
     if not root:
         raise ValueError(
-            f"{name} is a copy of the full data set: give its folder as root, or name it in the "
+            f"{name} is a copy of the full dataset: give its folder as root, or name it in the "
             "environment variable TLSEG_REAL"
         )
     if name == "landslide4sense-blocks":

@@ -2,7 +2,7 @@
 
 A model that was trained on one set meets another whose colours and whose metres a pixel differ.
 Two of the differences can be taken away without a label: `MatchedColours` gives the new images the
-colours of the old ones in the mean, and `Windows` cuts large pictures into pieces that show as much
+colours of the old ones in the mean, and `Windows` cuts large images into pieces that show as much
 ground as the old ones do.
 """
 

@@ -135,7 +135,7 @@ def by_images(table: pd.DataFrame, reference: str = "TransLandSeg") -> str:
     """A few-shot curve in words: where the reference is ahead, behind, or the question is open.
 
     Args:
-        table: from `comparison.summary`, of one data set, size and reference, with a row for each
+        table: from `comparison.summary`, of one dataset, size and reference, with a row for each
             model and number of real images.
         reference: the model whose leads the table has.
     """

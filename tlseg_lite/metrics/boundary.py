@@ -2,7 +2,7 @@
 
 Area scores hardly notice an outline that is a few pixels off on a large landslide; a map user
 does. The boundary of a mask is its pixels with a neighbour (of four) outside the mask; the edge
-of the picture, and of the valid area, makes no boundary.
+of the image, and of the valid area, makes no boundary.
 """
 
 from __future__ import annotations

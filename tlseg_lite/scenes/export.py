@@ -27,7 +27,7 @@ def synthesize(
     progress: bool = True,
     workers: int = 2,
 ) -> Path:
-    """Write ``n`` synthetic scenes so that the readers of the real data sets read them.
+    """Write ``n`` synthetic scenes so that the readers of the real datasets read them.
 
     "bijie": ``Bijie-landslide-dataset/landslide/{image,mask,dem}/dfNNN.png`` and, for scenes
     without a landslide, ``non-landslide/{image,dem}``: 8-bit RGB, masks of 0 and 255, 16-bit

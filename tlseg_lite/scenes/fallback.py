@@ -13,7 +13,7 @@ from tlseg_lite.scenes.synthetic import SyntheticLandslides
 def course_samples(name: str, n: int = 20) -> Dataset:
     """`n` images for a chapter: real samples where they can be had, else synthetic landslides.
 
-    There are 20 real samples of each data set, so a larger `n` gives 20 of them. ``.source``
+    There are 20 real samples of each dataset, so a larger `n` gives 20 of them. ``.source``
     names which they are, and for synthetic ones why.
 
     Args:

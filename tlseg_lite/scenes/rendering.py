@@ -1,4 +1,4 @@
-"""From the ground to a image: sun, shadow, sky, air, and the sensor's own faults."""
+"""From the ground to an image: sun, shadow, sky, air, and the sensor's own faults."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """How far a single number per pixel gets: the best threshold on a colour, brightness or index.
 
-A data set on which one threshold finds the landslides teaches a model nothing but that threshold.
+A dataset on which one threshold finds the landslides teaches a model nothing but that threshold.
 """
 
 from __future__ import annotations

@@ -244,7 +244,7 @@ class SyntheticLandslides(LandslideDataset):
 
     def __init__(self, n: int, size: int | None = 256, seed: int = 0, style: str = "bijie") -> None:
         if n < 1:
-            raise ValueError(f"n={n}: expected the number of pictures, at least 1")
+            raise ValueError(f"n={n}: expected the number of images, at least 1")
         if size is not None and size < 32:
             raise ValueError(f"size={size}: expected at least 32 pixels, or None for native sizes")
         if seed < 0:

@@ -1,6 +1,6 @@
 """A valley: a synthetic scene of any size, georeferenced, with its heights and its inventory.
 
-The pictures of `synthetic` are as large as a model's input; a map needs a scene that is larger than
+The images of `synthetic` are as large as a model's input; a map needs a scene that is larger than
 any model. A valley is made by the same steps (terrain, land cover, look-alikes, landslides, light)
 with as many landslides as its area asks for.
 """
