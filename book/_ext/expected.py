@@ -53,10 +53,12 @@ def expected(folder: Path) -> Iterator[Table]:
 
 def _points(mean: float, low: float, high: float, pairs: int) -> str:
     """A difference as percentage points, with its interval and what that decides."""
+    from tlseg_lite.experiments import words
+
     text = f"{100 * mean:+.1f}"
     if math.isnan(low):
         return f"{text}, one seed"
-    word = "open" if low <= 0 <= high else "decided"
+    word = words.still_open(mean, low, high, pairs) or "decided"
     return f"{text} ({100 * low:+.1f} to {100 * high:+.1f}), {pairs} seeds: {word}"
 
 

@@ -142,15 +142,28 @@ def scores(folder: Path) -> Iterator[Table]:
 # ---- Table IV ----------------------------------------------------------------------------------
 
 
-def _settings(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The settings of an ablation that have two seeds, each with its name for a reader."""
+def _settings(folder: Path) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The settings of the ablations that have two seeds, each with its name for a reader."""
+    import tlseg_lite as tl
     from tlseg_lite.experiments.summary import SETTING
 
-    for _, setting in rows.groupby(list(SETTING), sort=False):
-        one = setting.iloc[0]
-        if setting.seed.nunique() > 1:
-            name = f"{one.data}, {one.variant} {one.image_size:.0f} px, {one.epochs:.0f} epochs"
-            yield name, setting
+    for file in ("ablation_real.csv", "ablation.csv"):
+        for _, setting in tl.ablation.read(folder / file).groupby(list(SETTING), sort=False):
+            one = setting.iloc[0]
+            if setting.seed.nunique() > 1:
+                images = _IMAGES.get(one.data, one.data)
+                yield (
+                    f"{images}, {one.variant} {one.image_size:.0f} px, {one.epochs:.0f} epochs",
+                    setting,
+                )
+
+
+_IMAGES = {
+    "bijie-blocks": "hundreds of Bijie",
+    "bijie-samples": "20 samples of Bijie",
+    "landslide4sense-samples": "20 samples of Landslide4Sense",
+    "synthetic-bijie": "synthetic scenes",
+}
 
 
 def _paper_scale(setting: pd.DataFrame) -> bool:
@@ -167,7 +180,7 @@ def designs(folder: Path) -> Iterator[Table]:
     miou = published[published.table == "IV"].set_index("row").miou / 100
     paper = miou - miou["TransLandSeg"]
     columns, notes, verdicts = {}, [], {}
-    for name, setting in _settings(tl.ablation.read(folder / "ablation.csv")):
+    for name, setting in _settings(folder):
         columns[name] = {}
         for r in tl.ablation.summary(setting).itertuples():
             if r.design == "TransLandSeg":
@@ -210,7 +223,7 @@ def findings(folder: Path) -> Iterator[Table]:
 
     headers = ["finding", "where", "difference (95 %)", "seeds", "here it", "status"]
     lines = []
-    for name, setting in _settings(tl.ablation.read(folder / "ablation.csv")):
+    for name, setting in _settings(folder):
         for line in tl.ablation.findings(setting).itertuples():
             known = line.pairs > 1
             difference = with_interval(line.difference, line.low, line.high, True)

@@ -163,8 +163,7 @@ def test_numbers_have_no_minus_zero(tables):
 def test_designs_and_findings_are_those_of_the_recorded_grid(tables, tmp_path):
     shutil.copy(RESULTS / "ablation.csv", tmp_path)
     (table,) = tables.designs(tmp_path)
-    rows = tl.ablation.read(RESULTS / "ablation.csv")
-    setting = next(iter(tables._settings(rows)))[1]
+    setting = next(iter(tables._settings(tmp_path)))[1]
     expected = tl.ablation.summary(setting).set_index("design")
     for row in table.rows:
         difference = expected.loc[row[0]].difference
@@ -176,6 +175,10 @@ def test_designs_and_findings_are_those_of_the_recorded_grid(tables, tmp_path):
     verdicts = tl.ablation.findings(setting)
     assert [row[0] for row in told.rows[: len(verdicts)]] == verdicts.finding.tolist()
     assert {row[-1] for row in told.rows} <= {"partial", "not run"}
+    shutil.copy(RESULTS / "ablation_real.csv", tmp_path)
+    (both,) = tables.designs(tmp_path)
+    assert both.headers[2].startswith("hundreds of Bijie, ")
+    assert [row[:2] + row[3:] for row in both.rows] == table.rows
 
 
 def test_every_record_in_the_folder_is_listed_with_its_provenance(recorded):

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from tlseg_lite.experiments import words
+from tlseg_lite.experiments.summary import seeds_needed
 
 
 def table(**means):
@@ -36,13 +37,62 @@ def test_ranking_names_who_is_ahead():
     assert "One seed each" in text
     assert "All networks from scratch are behind" in words.ranking(table(own=0.9, unet=0.7))
     mixed = words.ranking(table(own=0.8, unet=0.7, pspnet=0.9))
-    assert "Of the networks from scratch PSPNet is ahead of TransLandSeg, the others" in mixed
+    assert "Of the networks from scratch PSPNet is ahead of TransLandSeg by their" in mixed
     with pytest.raises(ValueError, match="no row of TransLandSeg"):
         words.ranking(table(own=0.8, unet=0.7).query("model == 'unet'"))
 
 
 def test_ranking_with_seeds_does_not_call_the_order_open():
-    assert "One seed" not in words.ranking(table(own=0.8, unet=0.7).assign(seeds=3))
+    rows = table(own=0.8, unet=0.7).assign(seeds=3, pairs=[0, 3], lead_low=0.05, lead_high=0.15)
+    text = words.ranking(rows)
+    assert "One seed" not in text
+    assert text.endswith("Decided, with an interval without zero: UNet is behind by 10.0 points.")
+
+
+def test_ranking_says_what_is_open_and_what_it_would_take():
+    rows = table(own=0.8, unet=0.79, pspnet=0.81, decoder_only=0.7).assign(seeds=3)
+    rows["pairs"] = [0, 3, 1, 3]
+    rows["lead_low"], rows["lead_high"] = (
+        [np.nan, -0.01, np.nan, 0.05],
+        [np.nan, 0.03, np.nan, 0.15],
+    )
+    text = words.ranking(rows)
+    assert "Decided, with an interval without zero: mask decoder only is behind by 10.0 po" in text
+    assert "Open against TransLandSeg: PSPNet (one seed); UNet (about 5 seeds would dec" in text
+    rows["lead_low"] = -0.01
+    assert "No lead is decided. Open against" in words.ranking(rows)
+
+
+def test_ranking_goes_by_pairs_and_not_by_means_of_different_seeds():
+    rows = table(own=0.78, unet=0.77).assign(seeds=[3, 1])
+    rows.loc[1, "lead"] = -0.02  # on the one seed that both have, UNet is ahead
+    assert "(UNet) are ahead" in words.ranking(rows)
+
+
+def test_seeds_that_a_difference_needs():
+    """Student's t by hand: s = .0145 * 2 / 3.182 = .0091; n = 23 is the first with t s / sqrt(n) <
+    .004, as 22 gives .0040."""
+    assert seeds_needed(-0.004, -0.0185, 0.0105, 4) == 23
+    assert seeds_needed(0.1, 0.05, 0.15, 3) <= 3
+    assert seeds_needed(0.0, -0.01, 0.01, 3) == np.inf
+    assert np.isnan(seeds_needed(0.1, np.nan, np.nan, 1))
+
+
+def test_designs_say_what_is_decided():
+    rows = pd.DataFrame(
+        {
+            "design": ["TransLandSeg", "TransLandSeg-7", "decoder-only", "LoRA-4"],
+            "pairs": [0, 5, 5, 1],
+            "difference": [np.nan, -0.13, -0.004, 0.01],
+            "difference_low": [np.nan, -0.15, -0.0005 - 0.019, np.nan],
+            "difference_high": [np.nan, -0.11, 0.0115, np.nan],
+        }
+    )
+    text = words.designs(rows)
+    assert "Decided: TransLandSeg-7 -13.0 (-15.0 to -11.0)." in text
+    assert "Open: mask decoder only -0.4 (about 40 seeds would decide it), LoRA of" in text
+    assert text.endswith("LoRA of rank 4 +1.0 (one seed).")
+    assert "No design" in words.designs(rows[:1])
 
 
 def test_parts_have_the_sign_of_the_rows():
@@ -58,7 +108,7 @@ def test_parts_have_the_sign_of_the_rows():
     both = words.parts(table(own=0.795, decoder_only=0.767), designs=designs)
     assert both == (
         "+0.4 (-1.0 to +1.9) points are what the adapters add to the mask decoder alone, 4 seeds "
-        "of the ablation, open."
+        "of the ablation, open, about 23 seeds would decide it."
     )
 
 
@@ -94,7 +144,7 @@ def test_a_curve_says_where_who_is_ahead():
     text = words.by_images(curve(leads))
     assert text == (
         "TransLandSeg against UNet, points: with 5 images ahead, +8.0 (+5.0 to +11.0); "
-        "with 40 images open, +0.1 (-1.0 to +1.2)."
+        "with 40 images open (about 78 seeds would decide it), +0.1 (-1.0 to +1.2)."
     )
     one = curve(leads).assign(pairs=1, lead_low=np.nan, lead_high=np.nan)
     assert "with 5 images open, +8.0;" in words.by_images(one)

@@ -59,6 +59,35 @@ def verdict(low: float, high: float, above: str = "ahead", below: str = "behind"
     return above if low > 0 else below if high < 0 else "open"
 
 
+MOST_SEEDS = 1000
+"""More are not counted by `seeds_needed`."""
+
+
+def seeds_needed(difference: float, low: float, high: float, seeds: int) -> float:
+    """How many seeds would give an interval of 95 % without zero, mean and spread as they are.
+
+    The standard deviation follows from the interval, half width = t(n - 1) s / sqrt(n); the answer
+    is the smallest n whose half width is below the difference.
+
+    Args:
+        difference: the mean over `seeds`.
+        low, high: its 95 % interval, from `interval`.
+        seeds: how many it was computed from.
+
+    Returns:
+        a whole number; NaN where there is no interval, infinity above `MOST_SEEDS`.
+    """
+    if math.isnan(low) or seeds < 2:
+        return math.nan
+    from scipy import stats
+
+    counts = range(2, MOST_SEEDS + 1)
+    widths = [float(stats.t.ppf(0.975, n - 1)) / math.sqrt(n) for n in (seeds, *counts)]
+    deviation = (high - low) / 2 / widths[0]
+    enough = (n for n, w in zip(counts, widths[1:], strict=True) if w * deviation < abs(difference))
+    return next(enough, math.inf)
+
+
 def pooled_score(runs: pd.DataFrame, score: str = "miou", prefix: str = "test_") -> float:
     """A score, as a fraction, of the counts of all rows added.
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from tlseg_lite.experiments.summary import FINDINGS, PROTOCOL, interval
+from tlseg_lite.experiments.summary import (
+    FINDINGS,
+    MOST_SEEDS,
+    PROTOCOL,
+    interval,
+    seeds_needed,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +48,20 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
+def still_open(difference: float, low: float, high: float, seeds: int) -> str:
+    """Whether a difference is undecided, and how many seeds it would take; empty if decided.
+
+    ``"open, one seed"``, ``"open, about 12 seeds would decide it"``.
+    """
+    if seeds < 2 or math.isnan(low):
+        return "open, one seed"
+    if not low <= 0 <= high:
+        return ""
+    enough = seeds_needed(difference, low, high, seeds)
+    number = f"about {enough:.0f}" if enough <= MOST_SEEDS else f"over {MOST_SEEDS}"
+    return f"open, {number} seeds would decide it"
+
+
 def ranking(table: pd.DataFrame, reference: str = "TransLandSeg") -> str:
     """The order of the models of one protocol, and whether networks from scratch are behind.
 
@@ -57,22 +77,41 @@ def ranking(table: pd.DataFrame, reference: str = "TransLandSeg") -> str:
         there = ", ".join(trained.model) or "none"
         raise ValueError(f"no row of {reference} among the trained models ({there})")
     own = float(trained[trained.model == reference]["mean"].iloc[0])
+    lead = trained.lead.where(trained.pairs > 0, own - trained["mean"])  # on the same seeds
     order = ", ".join(f"{name_of(r.model)} {percent(r.mean)}" for r in trained.itertuples())
-    scratch = trained[trained.model.isin(FROM_SCRATCH)]
+    networks = trained.model.isin(FROM_SCRATCH)
+    scratch = trained[networks]
     text = f"Test MIoU in percent: {order}."
     if len(scratch):
-        ahead = scratch[scratch["mean"] > own]
+        ahead = trained[networks & (lead < 0)]
         names = ", ".join(name_of(model) for model in ahead.model)
         if len(ahead) == len(scratch):
             text += f" All networks from scratch ({names}) are ahead of {reference} by their means."
         elif len(ahead):
             verb = "is" if len(ahead) == 1 else "are"
-            text += f" Of the networks from scratch {names} {verb} ahead of {reference},"
-            text += " the others behind."
+            text += f" Of the networks from scratch {names} {verb} ahead of {reference} by their"
+            text += " means, the others behind."
         else:
             text += f" All networks from scratch are behind {reference} by their means."
     if trained.seeds.max() == 1:
-        text += " One seed each: there is no interval, and the order is open."
+        return f"{text} One seed each: there is no interval, and the order is open."
+    return text + _decided(trained, reference)
+
+
+def _decided(table: pd.DataFrame, reference: str) -> str:
+    """Which leads of a comparison have an interval without zero, and what the others would take."""
+    sure, unsure = [], {}
+    for r in table[table.pairs > 0].itertuples():
+        word = still_open(r.lead, r.lead_low, r.lead_high, int(r.pairs))
+        if word:
+            unsure.setdefault(word.removeprefix("open, "), []).append(name_of(r.model))
+        else:
+            side = "behind" if r.lead > 0 else "ahead"
+            sure.append(f"{name_of(r.model)} is {side} by {percent(abs(r.lead))} points")
+    text = f" Decided, with an interval without zero: {'; '.join(sure)}." if sure else ""
+    if unsure:
+        groups = "; ".join(f"{', '.join(names)} ({why})" for why, names in unsure.items())
+        text += f" {'Open' if sure else 'No lead is decided. Open'} against {reference}: {groups}."
     return text
 
 
@@ -104,9 +143,10 @@ def parts(
             pairs, lead, low, high, where = max(found, key=lambda each: each[0])
             ends = "" if math.isnan(low) else f" ({100 * low:+.1f} to {100 * high:+.1f})"
             seeds = "one seed" if pairs == 1 else f"{pairs} seeds"
-            word = ", open" if math.isnan(low) or low <= 0 <= high else ""
+            word = still_open(lead, low, high, int(pairs)).removesuffix(", one seed")
             sentences.append(
-                f"{100 * lead:+.1f}{ends} points are what {what}, {seeds}{where}{word}"
+                f"{100 * lead:+.1f}{ends} points are what {what}, {seeds}{where}"
+                + (f", {word}" if word else "")
             )
     text = "; ".join(sentences)
     return f"{text}." if text else f"No row lacks one part of {reference}: nothing to compare."
@@ -131,6 +171,30 @@ def residual(summary: pd.DataFrame) -> str:
     return f"Without the residual the test MIoU {' and '.join(sentences)}."
 
 
+def designs(summary: pd.DataFrame, reference: str = "TransLandSeg") -> str:
+    """Which designs differ from the reference for sure, and what the others would take.
+
+    Args:
+        summary: from `ablation.summary`, of one setting, with differences to the reference.
+        reference: the design that the differences are to.
+    """
+    sure, unsure = [], []
+    for r in summary[summary.pairs > 0].itertuples():
+        ends = (r.difference, r.difference_low, r.difference_high)
+        text = f"{name_of(r.design)} {100 * r.difference:+.1f}"
+        word = still_open(*ends, int(r.pairs))
+        if word:
+            unsure.append(f"{text} ({word.removeprefix('open, ')})")
+        else:
+            sure.append(f"{text} ({100 * ends[1]:+.1f} to {100 * ends[2]:+.1f})")
+    if not sure and not unsure:
+        return f"No design is there beside {reference}."
+    parts = [f"Points of MIoU to {reference}."]
+    parts += [f"Decided: {', '.join(sure)}."] if sure else []
+    parts += [f"Open: {', '.join(unsure)}."] if unsure else []
+    return " ".join(parts)
+
+
 def by_images(table: pd.DataFrame, reference: str = "TransLandSeg") -> str:
     """A few-shot curve in words: where the reference is ahead, behind, or the question is open.
 
@@ -147,6 +211,9 @@ def by_images(table: pd.DataFrame, reference: str = "TransLandSeg") -> str:
         found = []
         for r in line.itertuples():
             verdict = r.verdict if r.pairs > 1 else "open"
+            seeds = seeds_needed(r.lead, r.lead_low, r.lead_high, int(r.pairs))
+            if verdict == "open" and seeds <= MOST_SEEDS:
+                verdict += f" (about {seeds:.0f} seeds would decide it)"
             ends = ""
             if not math.isnan(r.lead_low):
                 ends = f" ({100 * r.lead_low:+.1f} to {100 * r.lead_high:+.1f})"
