@@ -7,6 +7,7 @@ import sys
 import pytest
 from matplotlib import pyplot
 
+import tlseg_lite as tl
 from tlseg_lite.cli.commands import main
 
 
@@ -32,6 +33,12 @@ def test_train_then_evaluate_on_synthetic_scenes(tmp_path, capsys):
     assert main(again) == 0
     scores = json.loads(capsys.readouterr().out)["scores"]
     assert scores["miou"] == pytest.approx(report["test"]["miou"])
+    assert main([*again, "--views", "8"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    parts = tl.data.split(tl.data.SyntheticLandslides(8, size=256), seed=0)
+    averaged = tl.evaluate(tl.load_model(out / "best.safetensors"), parts[2], views=8)
+    assert told["views"] == 8
+    assert told["scores"]["miou"] == pytest.approx(averaged.miou)
     open_figures = pyplot.get_fignums()
     assert main(arguments) == 0  # a finished run is only reported again
     assert pyplot.get_fignums() == open_figures

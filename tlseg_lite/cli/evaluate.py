@@ -39,6 +39,13 @@ def add_parser(commands) -> None:
         type=whole(0),
         help="divide the images as train does with this seed (default: the run's own parts)",
     )
+    p.add_argument(
+        "--views",
+        type=int,
+        choices=(1, 8),
+        default=1,
+        help="8: the mean over each image's turned and mirrored copies, eight times the work",
+    )
     p.add_argument("--json", action="store_true", help="print JSON")
     p.set_defaults(action=evaluate)
 
@@ -65,13 +72,15 @@ def evaluate(options: argparse.Namespace, parser: argparse.ArgumentParser) -> No
             dataset = parts[list(PARTS).index(options.part)]
     known = seen(run, dataset.ids)
     _warn(run, known, len(dataset))
-    scores = tl.evaluate(model, dataset)
+    scores = tl.evaluate(model, dataset, views=options.views)
     if options.json:
         counts = {"trained_on": len(known["train"]), "chosen_on": len(known["val"])}
-        report = {"data": dataset.source, **counts, "scores": scores.as_dict()}
+        about = {"data": dataset.source, "views": options.views, **counts}
+        report = about | {"scores": scores.as_dict()}
         print(json.dumps(report, indent=1))
     else:
-        print(f"{dataset.source}, {len(dataset)} images:\n{scores}")
+        views = f", {options.views} views of each" if options.views > 1 else ""
+        print(f"{dataset.source}, {len(dataset)} images{views}:\n{scores}")
 
 
 def own_part(dataset, own: dict[str, Any], part: str):
