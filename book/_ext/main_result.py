@@ -29,7 +29,7 @@ def main_result(folder: Path) -> Iterator[Table]:
         lines.append([words.name_of(own.model), words.percent(own.mean), iou, trained, minutes])
     grid = tl.ablation.read(folder / "ablation_real.csv")
     designs = tl.ablation.summary(grid) if len(grid) else None
-    said = [words.ranking(table), words.parts(table, designs=designs)]
+    said = [words.ranking(table, short=True), words.parts(table, designs=designs)]
     if designs is not None:
         said.append(words.residual(designs))
     said.append(words.alarms(one[one.model.isin(table.model)], short=True))

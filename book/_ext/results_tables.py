@@ -125,7 +125,7 @@ def scores(folder: Path) -> Iterator[Table]:
             folds = runs[runs.data == own.data].folds.iloc[0]
             how = f"{folds} folds" if folds > 1 else "held-out images"
             origin = f"{own.weights} {own.backbone[:6]}".strip()
-            split = f"{own.data}, {how}, {origin} at {own.image_size} px"
+            split = f"{_IMAGES.get(own.data, own.data)}, {how}, {origin} at {own.image_size} px"
             mean = with_interval(own.mean, own.low, own.high)
             rows.append([*start, mean, str(own.seeds), split, status])
         if measured.empty:
@@ -161,6 +161,7 @@ def _settings(folder: Path) -> Iterator[tuple[str, pd.DataFrame]]:
 _IMAGES = {
     "bijie-blocks": "hundreds of Bijie",
     "bijie-samples": "20 samples of Bijie",
+    "landslide4sense-blocks": "hundreds of Landslide4Sense",
     "landslide4sense-samples": "20 samples of Landslide4Sense",
     "synthetic-bijie": "synthetic scenes",
 }
@@ -318,7 +319,7 @@ def hundreds(folder: Path) -> Iterator[Table]:
     for (_, data, side), runs in frame[~few].groupby(["training_data", "data", "image_size"]):
         what = {"real": "trained on all training images", "none": "sam_mini without training"}
         how = what.get(runs.training_data.iloc[0], f"trained on {runs.training_data.iloc[0]}")
-        title = f"{data}, {side:.0f} pixels a side: {how}"
+        title = f"{_IMAGES.get(data, data)}, {side:.0f} pixels a side: {how}"
         note = f"From comparison_real.csv. {provenance(runs)}"
         yield Table(*_leads(tl.comparison.summary(runs)), note, title)
         if runs.trainable.max():

@@ -59,7 +59,11 @@ def test_ranking_says_what_is_open_and_what_it_would_take():
     text = words.ranking(rows)
     assert "Decided, with an interval without zero: mask decoder only is behind by 10.0 po" in text
     assert "Open against TransLandSeg: PSPNet (one seed); UNet (about 5 seeds would dec" in text
+    short = words.ranking(rows, short=True)
+    assert short.startswith("Of the networks from scratch PSPNet is ahead")
+    assert short.endswith("by 10.0 points. All other leads are open.")
     rows["lead_low"] = -0.01
+    assert words.ranking(rows, short=True).endswith("No lead is decided.")
     assert "No lead is decided. Open against" in words.ranking(rows)
 
 

@@ -62,12 +62,13 @@ def still_open(difference: float, low: float, high: float, seeds: int) -> str:
     return f"open, {number} seeds would decide it"
 
 
-def ranking(table: pd.DataFrame, reference: str = "TransLandSeg") -> str:
+def ranking(table: pd.DataFrame, reference: str = "TransLandSeg", *, short: bool = False) -> str:
     """The order of the models of one protocol, and whether networks from scratch are behind.
 
     Args:
         table: the rows of one protocol from `comparison.summary`.
         reference: the model that the sentence is about.
+        short: without the scores, and without what each open lead would take.
 
     Raises:
         ValueError: the table has no row of the reference.
@@ -81,7 +82,7 @@ def ranking(table: pd.DataFrame, reference: str = "TransLandSeg") -> str:
     order = ", ".join(f"{name_of(r.model)} {percent(r.mean)}" for r in trained.itertuples())
     networks = trained.model.isin(FROM_SCRATCH)
     scratch = trained[networks]
-    text = f"Test MIoU in percent: {order}."
+    text = "" if short else f"Test MIoU in percent: {order}."
     if len(scratch):
         ahead = trained[networks & (lead < 0)]
         names = ", ".join(name_of(model) for model in ahead.model)
@@ -94,11 +95,13 @@ def ranking(table: pd.DataFrame, reference: str = "TransLandSeg") -> str:
         else:
             text += f" All networks from scratch are behind {reference} by their means."
     if trained.seeds.max() == 1:
-        return f"{text} One seed each: there is no interval, and the order is open."
-    return text + _decided(trained, reference)
+        text += " One seed each: there is no interval, and the order is open."
+    else:
+        text += _decided(trained, reference, short)
+    return text.strip()
 
 
-def _decided(table: pd.DataFrame, reference: str) -> str:
+def _decided(table: pd.DataFrame, reference: str, short: bool) -> str:
     """Which leads of a comparison have an interval without zero, and what the others would take."""
     sure, unsure = [], {}
     for r in table[table.pairs > 0].itertuples():
@@ -109,7 +112,9 @@ def _decided(table: pd.DataFrame, reference: str) -> str:
             side = "behind" if r.lead > 0 else "ahead"
             sure.append(f"{name_of(r.model)} is {side} by {percent(abs(r.lead))} points")
     text = f" Decided, with an interval without zero: {'; '.join(sure)}." if sure else ""
-    if unsure:
+    if unsure and short:
+        text += " All other leads are open." if sure else " No lead is decided."
+    elif unsure:
         groups = "; ".join(f"{', '.join(names)} ({why})" for why, names in unsure.items())
         text += f" {'Open' if sure else 'No lead is decided. Open'} against {reference}: {groups}."
     return text
