@@ -110,10 +110,7 @@ DESIGNS: dict[str, ATLConfig] = {
     "LandslideNet": ATLConfig("mm", source="shared"),
 }
 """Table IV's nine designs, and the structure that the released code builds with one and with two
-middle layers (the latter has LandslideNet's parameter budget).
-
-:meta hide-value:
-"""
+middle layers (the latter has LandslideNet's parameter budget)."""
 
 
 class MidLayM(nn.Sequential):

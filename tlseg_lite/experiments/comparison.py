@@ -71,10 +71,7 @@ _KEY = (
     *("image_size", "backbone", "recipe"),
 )
 COLUMNS = columns(_KEY)
-"""Of the CSV file. Scores are fractions; test_tp to test_tn count pixels; seconds: training.
-
-:meta hide-value:
-"""
+"""Of the CSV file. Scores are fractions; test_tp to test_tn count pixels; seconds: training."""
 
 
 def _rows(path: str | Path) -> Rows:
