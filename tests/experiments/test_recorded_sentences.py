@@ -82,6 +82,10 @@ def test_seeds_that_a_difference_needs():
     assert np.isnan(seeds_needed(0.1, np.nan, np.nan, 1))
 
 
+def test_points_have_a_sign_and_no_negative_zero():
+    assert [words.points(v) for v in (-0.015, 0.004, -0.0002)] == ["-1.5", "+0.4", "+0.0"]
+
+
 def test_designs_say_what_is_decided():
     rows = pd.DataFrame(
         {

@@ -62,6 +62,11 @@ def still_open(difference: float, low: float, high: float, seeds: int) -> str:
     return f"open, {number} seeds would decide it"
 
 
+def points(difference: float) -> str:
+    """A difference of fractions in points with its sign: ``"-1.5"``, never ``"-0.0"``."""
+    return f"{round(100 * difference, 1) + 0.0:+.1f}"
+
+
 def ranking(table: pd.DataFrame, reference: str = "TransLandSeg", *, short: bool = False) -> str:
     """The order of the models of one protocol, and whether networks from scratch are behind.
 
@@ -146,11 +151,11 @@ def parts(
             ]
         if found:
             pairs, lead, low, high, where = max(found, key=lambda each: each[0])
-            ends = "" if math.isnan(low) else f" ({100 * low:+.1f} to {100 * high:+.1f})"
+            ends = "" if math.isnan(low) else f" ({points(low)} to {points(high)})"
             seeds = "one seed" if pairs == 1 else f"{pairs} seeds"
             word = still_open(lead, low, high, int(pairs)).removesuffix(", one seed")
             sentences.append(
-                f"{100 * lead:+.1f}{ends} points are what {what}, {seeds}{where}"
+                f"{points(lead)}{ends} points are what {what}, {seeds}{where}"
                 + (f", {word}" if word else "")
             )
     text = "; ".join(sentences)
@@ -186,12 +191,12 @@ def designs(summary: pd.DataFrame, reference: str = "TransLandSeg") -> str:
     sure, unsure = [], []
     for r in summary[summary.pairs > 0].itertuples():
         ends = (r.difference, r.difference_low, r.difference_high)
-        text = f"{name_of(r.design)} {100 * r.difference:+.1f}"
+        text = f"{name_of(r.design)} {points(r.difference)}"
         word = still_open(*ends, int(r.pairs))
         if word:
             unsure.append(f"{text} ({word.removeprefix('open, ')})")
         else:
-            sure.append(f"{text} ({100 * ends[1]:+.1f} to {100 * ends[2]:+.1f})")
+            sure.append(f"{text} ({points(ends[1])} to {points(ends[2])})")
     if not sure and not unsure:
         return f"No design is there beside {reference}."
     parts = [f"Points of MIoU to {reference}."]
@@ -221,8 +226,8 @@ def by_images(table: pd.DataFrame, reference: str = "TransLandSeg") -> str:
                 verdict += f" (about {seeds:.0f} seeds would decide it)"
             ends = ""
             if not math.isnan(r.lead_low):
-                ends = f" ({100 * r.lead_low:+.1f} to {100 * r.lead_high:+.1f})"
-            found.append(f"with {r.train_images:.0f} images {verdict}, {100 * r.lead:+.1f}{ends}")
+                ends = f" ({points(r.lead_low)} to {points(r.lead_high)})"
+            found.append(f"with {r.train_images:.0f} images {verdict}, {points(r.lead)}{ends}")
         sentences.append(f"{reference} against {name_of(model)}, points: {'; '.join(found)}.")
     return "\n".join(sentences) or "No model has rows with several numbers of images."
 
