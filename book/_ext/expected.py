@@ -55,11 +55,10 @@ def _points(mean: float, low: float, high: float, pairs: int) -> str:
     """A difference as percentage points, with its interval and what that decides."""
     from tlseg_lite.experiments import words
 
-    text = f"{100 * mean:+.1f}"
+    text, why = words.points(mean, low, high), words.would_take(mean, low, high, pairs)
     if math.isnan(low):
-        return f"{text}, one seed"
-    word = words.still_open(mean, low, high, pairs) or "decided"
-    return f"{text} ({100 * low:+.1f} to {100 * high:+.1f}), {pairs} seeds: {word}"
+        return f"{text}, {why}"
+    return f"{text}, {pairs} seeds: {f'open, {why}' if why else 'decided'}"
 
 
 def _minus(designs: pd.DataFrame, other: str) -> str:

@@ -78,8 +78,9 @@ def test_goals_and_prerequisites_have_one_form(path):
 def test_one_spelling(path):
     text = path.read_text("utf-8")
     if path.suffix == ".ipynb":
-        captions = re.findall(r'^ *"caption": (".*"),$', text, re.M)
-        text = "\n".join([markdown(path), *map(json.loads, captions)])
+        told = [cell["metadata"].get("mystnb", {}) for cell in json.loads(text)["cells"]]
+        captions = [each["figure"].get("caption", "") for each in told if "figure" in each]
+        text = "\n".join([markdown(path), *captions])
     for wrong, right in {
         r"data sets?\b": "dataset",
         r"m?IOU\b|mIOU": "IoU",

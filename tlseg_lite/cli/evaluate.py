@@ -10,6 +10,7 @@ from typing import Any
 
 from tlseg_lite.cli.options import (
     add_data,
+    add_views,
     add_weights,
     dataset_from,
     divide,
@@ -39,13 +40,7 @@ def add_parser(commands) -> None:
         type=whole(0),
         help="divide the images as train does with this seed (default: the run's own parts)",
     )
-    p.add_argument(
-        "--views",
-        type=int,
-        choices=(1, 8),
-        default=1,
-        help="8: the mean over each image's turned and mirrored copies, eight times the work",
-    )
+    add_views(p)
     p.add_argument("--json", action="store_true", help="print JSON")
     p.set_defaults(action=evaluate)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tlseg_lite.cli.options import add_weights, on_device, saved_model
+from tlseg_lite.cli.options import add_views, add_weights, on_device, saved_model
 
 
 def add_parser(commands) -> None:
@@ -23,7 +23,7 @@ def add_parser(commands) -> None:
     add_weights(p)
     p.add_argument("--out", type=Path, required=True, help="folder; goes on if there is a map")
     p.add_argument("--threshold", type=float, help="probability; default: the model's own")
-    p.add_argument("--views", type=int, choices=(1, 8), default=1, help="8: turned and mirrored")
+    add_views(p)
     p.add_argument("--quiet", action="store_true", help="no progress bar")
     p.add_argument("--overlap", type=float, default=0.5, help="of windows (default %(default)s)")
     p.add_argument("--workers", type=int, help="processes on this machine (a Dask cluster)")

@@ -56,6 +56,17 @@ ROUNDS = 2
 """Rounds of corrective clicks a step with ``--prompts``, unless ``--clicks`` says otherwise."""
 
 
+def add_views(parser: argparse.ArgumentParser) -> None:
+    """``--views``: test-time augmentation."""
+    parser.add_argument(
+        "--views",
+        type=int,
+        choices=(1, 8),
+        default=1,
+        help="8: the mean over turned and mirrored copies, eight times the work",
+    )
+
+
 def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """``--data``, ``--root`` and ``--n``."""
     parser.add_argument(

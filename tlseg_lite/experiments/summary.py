@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tlseg_lite.experiments.results import COUNTS
 from tlseg_lite.metrics.confusion import ConfusionMatrix
@@ -42,13 +44,18 @@ def interval(values: Iterable[float], confidence: float = 0.95) -> tuple[float, 
     mean = math.fsum(values) / n if n else math.nan
     if n < 2:
         return mean, math.nan, math.nan
-    from scipy import stats
-
     # not ttest_1samp(...).confidence_interval: it warns where all values are equal, as those of
     # two models that both call everything background are
     deviation = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
-    half = float(stats.t.ppf(0.5 + confidence / 2, n - 1)) * deviation / math.sqrt(n)
+    half = float(_half_width(deviation, n, confidence))
     return mean, mean - half, mean + half
+
+
+def _half_width(deviation: float, n: int | np.ndarray, confidence: float = 0.95) -> Any:
+    """Of Student's t interval of the mean of n values, from their standard deviation."""
+    from scipy import stats
+
+    return stats.t.ppf(0.5 + confidence / 2, n - 1) * deviation / np.sqrt(n)
 
 
 def verdict(low: float, high: float, above: str = "ahead", below: str = "behind") -> str:
@@ -79,13 +86,10 @@ def seeds_needed(difference: float, low: float, high: float, seeds: int) -> floa
     """
     if math.isnan(low) or seeds < 2:
         return math.nan
-    from scipy import stats
-
-    counts = range(2, MOST_SEEDS + 1)
-    widths = [float(stats.t.ppf(0.975, n - 1)) / math.sqrt(n) for n in (seeds, *counts)]
-    deviation = (high - low) / 2 / widths[0]
-    enough = (n for n, w in zip(counts, widths[1:], strict=True) if w * deviation < abs(difference))
-    return next(enough, math.inf)
+    deviation = (high - low) / 2 / _half_width(1.0, seeds)
+    counts = np.arange(2, MOST_SEEDS + 1)
+    enough = counts[_half_width(deviation, counts) < abs(difference)]
+    return float(enough[0]) if len(enough) else math.inf
 
 
 def pooled_score(runs: pd.DataFrame, score: str = "miou", prefix: str = "test_") -> float:

@@ -48,23 +48,27 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
-def still_open(difference: float, low: float, high: float, seeds: int) -> str:
-    """Whether a difference is undecided, and how many seeds it would take; empty if decided.
+def would_take(difference: float, low: float, high: float, seeds: int) -> str:
+    """How many seeds an open difference would take; empty if it is decided.
 
-    ``"open, one seed"``, ``"open, about 12 seeds would decide it"``.
+    ``"one seed"`` where there is no interval, else ``"about 12 seeds would decide it"``.
     """
     if seeds < 2 or math.isnan(low):
-        return "open, one seed"
+        return "one seed"
     if not low <= 0 <= high:
         return ""
     enough = seeds_needed(difference, low, high, seeds)
     number = f"about {enough:.0f}" if enough <= MOST_SEEDS else f"over {MOST_SEEDS}"
-    return f"open, {number} seeds would decide it"
+    return f"{number} seeds would decide it"
 
 
-def points(difference: float) -> str:
-    """A difference of fractions in points with its sign: ``"-1.5"``, never ``"-0.0"``."""
-    return f"{round(100 * difference, 1) + 0.0:+.1f}"
+def points(difference: float, low: float = math.nan, high: float = math.nan) -> str:
+    """A difference of fractions in points, with its interval: ``"-1.5 (-2.1 to -0.9)"``.
+
+    Each has its sign, and none is ``"-0.0"``.
+    """
+    text, *ends = (f"{round(100 * each, 1) + 0.0:+.1f}" for each in (difference, low, high))
+    return text if math.isnan(low) else f"{text} ({ends[0]} to {ends[1]})"
 
 
 def ranking(table: pd.DataFrame, reference: str = "TransLandSeg", *, short: bool = False) -> str:
@@ -110,9 +114,9 @@ def _decided(table: pd.DataFrame, reference: str, short: bool) -> str:
     """Which leads of a comparison have an interval without zero, and what the others would take."""
     sure, unsure = [], {}
     for r in table[table.pairs > 0].itertuples():
-        word = still_open(r.lead, r.lead_low, r.lead_high, int(r.pairs))
-        if word:
-            unsure.setdefault(word.removeprefix("open, "), []).append(name_of(r.model))
+        why = would_take(r.lead, r.lead_low, r.lead_high, int(r.pairs))
+        if why:
+            unsure.setdefault(why, []).append(name_of(r.model))
         else:
             side = "behind" if r.lead > 0 else "ahead"
             sure.append(f"{name_of(r.model)} is {side} by {percent(abs(r.lead))} points")
@@ -151,13 +155,12 @@ def parts(
             ]
         if found:
             pairs, lead, low, high, where = max(found, key=lambda each: each[0])
-            ends = "" if math.isnan(low) else f" ({points(low)} to {points(high)})"
-            seeds = "one seed" if pairs == 1 else f"{pairs} seeds"
-            word = still_open(lead, low, high, int(pairs)).removesuffix(", one seed")
-            sentences.append(
-                f"{points(lead)}{ends} points are what {what}, {seeds}{where}"
-                + (f", {word}" if word else "")
-            )
+            text = f"{points(lead, low, high)} points are what {what}"
+            why = would_take(lead, low, high, int(pairs))
+            if pairs == 1:
+                sentences.append(f"{text}, {why}{where}, open")
+            else:
+                sentences.append(f"{text}, {pairs} seeds{where}{f', open, {why}' if why else ''}")
     text = "; ".join(sentences)
     return f"{text}." if text else f"No row lacks one part of {reference}: nothing to compare."
 
@@ -190,13 +193,12 @@ def designs(summary: pd.DataFrame, reference: str = "TransLandSeg") -> str:
     """
     sure, unsure = [], []
     for r in summary[summary.pairs > 0].itertuples():
-        ends = (r.difference, r.difference_low, r.difference_high)
-        text = f"{name_of(r.design)} {points(r.difference)}"
-        word = still_open(*ends, int(r.pairs))
-        if word:
-            unsure.append(f"{text} ({word.removeprefix('open, ')})")
+        measured = (r.difference, r.difference_low, r.difference_high)
+        why = would_take(*measured, int(r.pairs))
+        if why:
+            unsure.append(f"{name_of(r.design)} {points(r.difference)} ({why})")
         else:
-            sure.append(f"{text} ({points(ends[1])} to {points(ends[2])})")
+            sure.append(f"{name_of(r.design)} {points(*measured)}")
     if not sure and not unsure:
         return f"No design is there beside {reference}."
     parts = [f"Points of MIoU to {reference}."]
@@ -221,13 +223,11 @@ def by_images(table: pd.DataFrame, reference: str = "TransLandSeg") -> str:
         found = []
         for r in line.itertuples():
             verdict = r.verdict if r.pairs > 1 else "open"
-            seeds = seeds_needed(r.lead, r.lead_low, r.lead_high, int(r.pairs))
-            if verdict == "open" and seeds <= MOST_SEEDS:
-                verdict += f" (about {seeds:.0f} seeds would decide it)"
-            ends = ""
-            if not math.isnan(r.lead_low):
-                ends = f" ({points(r.lead_low)} to {points(r.lead_high)})"
-            found.append(f"with {r.train_images:.0f} images {verdict}, {points(r.lead)}{ends}")
+            why = would_take(r.lead, r.lead_low, r.lead_high, int(r.pairs))
+            if why and r.pairs > 1:
+                verdict += f" ({why})"
+            lead = points(r.lead, r.lead_low, r.lead_high)
+            found.append(f"with {r.train_images:.0f} images {verdict}, {lead}")
         sentences.append(f"{reference} against {name_of(model)}, points: {'; '.join(found)}.")
     return "\n".join(sentences) or "No model has rows with several numbers of images."
 
