@@ -87,7 +87,10 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--models", nargs="+", help="names; else all")
     parser.add_argument(
-        "--training-data", nargs="+", default=list(comparison.TRAINING_DATA), help="or real-5, ..."
+        "--training-data",
+        nargs="+",
+        default=list(comparison.TRAINING_DATA),
+        help="or real-5, synthetic+real-5, ...",
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--data", nargs="+", default=["bijie", "landslide4sense"], choices=DATA)
@@ -103,7 +106,7 @@ def options() -> argparse.Namespace:
 def recipe_for(data: Splits, chosen: argparse.Namespace, training_data: str) -> tl.Recipe:
     """The laptop's: for a few images (20 epochs, the last one is kept), or for hundreds.
 
-    With ``real-N`` of a full set it is the one for N images.
+    With ``real-N`` of a full set it is the one for N images, after scenes, too.
     """
     few = real_images(training_data) if data.name in BLOCKS else None
     recipe = tl.Recipe.laptop(few or len(data.parts(0, 0)[0]))
@@ -133,8 +136,11 @@ def main() -> None:
             recipe = recipe_for(data, chosen, each)
             hundreds = recipe.learning_rate > tl.Recipe.laptop().learning_rate
             rate = NETWORK_RATE if name in BLOCKS and hundreds else 1.0
+            on_scenes = NETWORK_RATE if name in BLOCKS else None  # of few images, too
             frame = comparison.run(
-                comparison.models(chosen.models, sam=sam, network_rate=rate),
+                comparison.models(
+                    chosen.models, sam=sam, network_rate=rate, network_scenes_rate=on_scenes
+                ),
                 [each],
                 chosen.seeds,
                 data,

@@ -197,6 +197,30 @@ def test_fewer_real_images_and_their_masks(recorded, tmp_path):
     assert predicted == int(rows.test_tp.sum() + rows.test_fp.sum())
 
 
+def test_scenes_first_and_then_a_few_real_images(recorded):
+    _, run, _, _ = recorded
+    frame = run(training_data=["synthetic+real-2"], seeds=[0])
+    rows = frame[frame.training_data == "synthetic+real-2"]
+    assert set(rows.train_images) == {4 + 2}
+    assert set(rows.scenes_rate) == {1.0}
+    assert set(rows.train_ids.str.split().map(len)) == {2}
+    with pytest.raises(ValueError, match="unknown training data 'soup-2'"):
+        run(training_data=["soup-2"], seeds=[0])
+
+
+def test_scenes_at_another_rate_are_another_start(sam):
+    """Networks learn the scenes at a rate of their own, whatever the real images' rate is."""
+    scenes, data = SyntheticSplits(4, 2, 1, size=64), FoldSplits(Scenes(), "tiny", folds=2)
+    keys = {}
+    for rate, on_scenes in ((1.0, None), (0.25, None), (1.0, 0.25)):
+        models = comparison.models(
+            ["unet"], sam=sam, network_rate=rate, network_scenes_rate=on_scenes
+        )
+        given = (models["unet"], data, 0, 0, QUICK, 64, "synthetic+real", scenes, QUICK)
+        keys[rate, on_scenes] = Job("unet", *given).scenes_key()
+    assert keys[0.25, None] == keys[1.0, 0.25] != keys[1.0, None]
+
+
 def test_random_weights_differ_and_stay_frozen(sam):
     models = comparison.models(["TransLandSeg", "TransLandSeg on random weights"], sam=sam)
     good, blank = (model.build(0) for model in models.values())

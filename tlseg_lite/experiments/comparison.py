@@ -113,7 +113,8 @@ def run(
 
     Args:
         models: from `models`, or your own.
-        training_data: of `TRAINING_DATA`, or ``"real-N"`` for N real training images.
+        training_data: of `TRAINING_DATA`, or ``"real-N"`` for N real training images, or
+            ``"synthetic+real-N"`` for the scenes first and then N of them.
         seeds: how many (0, 1, ...), or which.
         data: a `Splits` of real images, or ``"bijie"``, ``"landslide4sense"``: the real samples
             by five-fold cross-validation.

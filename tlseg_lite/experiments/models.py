@@ -49,12 +49,14 @@ class Model:
         weights: what its encoder starts from, in a word: ``"sam_mini"``, ``"random"``, a file.
         backbone: fingerprint of these weights; empty for random ones.
         rate: factor on the recipe's learning rate.
+        scenes_rate: the same while it learns synthetic scenes; None: `rate`.
     """
 
     build: Callable[[int], Module]
     weights: str = "random"
     backbone: str = ""
     rate: float = 1.0
+    scenes_rate: float | None = None
 
 
 def groups(variant: str = "sam_mini") -> dict[str, dict[str, Design]]:
@@ -125,11 +127,11 @@ def _on_random_weights(variant: str, image_size: int, design: Design) -> Model:
     return Model(build, rate=design.rate)
 
 
-def _baseline(name: str, image_size: int, rate: float) -> Model:
+def _baseline(name: str, image_size: int, rate: float, scenes_rate: float | None) -> Model:
     def build(seed: int):
         return tl.build_baseline(name, image_size=image_size, seed=seed)
 
-    return Model(build, rate=rate)
+    return Model(build, rate=rate, scenes_rate=scenes_rate)
 
 
 def models(
@@ -138,6 +140,7 @@ def models(
     image_size: int | None = None,
     sam=None,
     network_rate: float = 1.0,
+    network_scenes_rate: float | None = None,
 ) -> dict[str, Model]:
     """The models of a comparison by name, in the order of `names` (None: all).
 
@@ -151,6 +154,7 @@ def models(
         image_size: of the baselines; None: `sam`'s.
         sam: a loaded SAM; None: ``load_sam("sam_mini")``.
         network_rate: factor on the recipe's learning rate for the six baselines.
+        network_scenes_rate: the same on synthetic scenes; None: `network_rate`.
 
     Raises:
         ValueError: an unknown name; lists the known ones.
@@ -164,7 +168,7 @@ def models(
         blank = _on_random_weights(sam.variant, side, designs[name])
         every[f"{name} on random weights"] = blank
     for name in tl.baselines.LAPTOP_ENCODERS:
-        every[name] = _baseline(name, side, network_rate)
+        every[name] = _baseline(name, side, network_rate, network_scenes_rate)
     if names is None:
         return every
     names = list(names)

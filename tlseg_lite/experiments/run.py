@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 TRAINING_DATA = ("real", "synthetic", "synthetic+real", "soup")
 """What a model is trained on; ``"real-5"`` means five of the real training images, and so on, with
-at most as many for validation."""
+at most as many for validation; ``"synthetic+real-5"`` the scenes first, then these five."""
 
 
 def real_images(training_data: str) -> int | None:
-    """The N of ``"real-N"``; None for the others of `TRAINING_DATA`.
+    """The N of ``"real-N"`` or ``"synthetic+real-N"``; None for the others of `TRAINING_DATA`.
 
     Raises:
         ValueError: neither of these.
@@ -45,10 +45,10 @@ def real_images(training_data: str) -> int | None:
     if training_data in TRAINING_DATA:
         return None
     head, _, number = training_data.partition("-")
-    if head != "real" or not number.isdecimal() or int(number) < 1:
+    if head not in ("real", "synthetic+real") or not number.isdecimal() or int(number) < 1:
         raise ValueError(
             f"unknown training data {training_data!r}; choose from {', '.join(TRAINING_DATA)}, "
-            "or 'real-5'"
+            "'real-5' or 'synthetic+real-5'"
         )
     return int(number)
 
@@ -104,7 +104,7 @@ class Job:
         seed, fold: which of them.
         recipe: for `data`.
         image_size: side of the model's input.
-        training_data: of `TRAINING_DATA`, or ``"real-N"``.
+        training_data: of `TRAINING_DATA`, ``"real-N"`` or ``"synthetic+real-N"``.
         scenes, scenes_recipe: synthetic scenes, where these are part of the training data.
         masks: a file for the predicted masks.
         measures: further counts of the test.
@@ -160,7 +160,8 @@ class Job:
         counts = tl.count_parameters(model)
         only_scenes = self.training_data == "synthetic"
         scenes = self.scenes.numbers[0] if self.has_scenes else 0
-        return {
+        row = {} if not self.has_scenes else {"scenes_rate": self._scenes_rate()}
+        return row | {
             "train_images": scenes + (0 if only_scenes else len(train)),
             "test_images": len(test),
             "train_ids": "" if only_scenes else describe_ids(train.ids),
@@ -176,20 +177,21 @@ class Job:
     @property
     def has_scenes(self) -> bool:
         """Whether synthetic scenes are part of the training data."""
-        return self.training_data in ("synthetic", "synthetic+real", "soup")
+        return self.training_data.startswith("synthetic") or self.training_data == "soup"
 
     def _train(self, model, train, val, own: Path, shared: Path) -> dict[str, Any]:
         """Both stages, as far as the training data has them; the trained weights are in `model`."""
         seconds, untrained, taught = 0.0, _copy(model.trained_state()), None
         if self.has_scenes:
-            parts, recipe = self.scenes.parts(self.seed, 0), self._recipe(self.scenes_recipe)
+            parts, recipe = self.scenes.parts(self.seed, 0), self._for_scenes()
             done = tl.fit(model, *parts[:2], recipe, shared / self.scenes_key(), progress=False)
             seconds += float(done.history.seconds.sum())
             taught = _copy(model.trained_state())
         if self.training_data != "synthetic":
             if self.training_data == "soup":
                 model.load_trained_state(untrained, "the untrained model")
-            done = tl.fit(model, train, val, self._recipe(self.recipe), own, progress=False)
+            recipe = self._recipe(self.recipe, self.model.rate)
+            done = tl.fit(model, train, val, recipe, own, progress=False)
             seconds += float(done.history.seconds.sum())
         best = done.history.loc[done.history.epoch == done.best_epoch].iloc[0]
         if self.training_data == "soup":
@@ -197,9 +199,14 @@ class Job:
         row = {f"val_{name}": f"{getattr(best, name):.6f}" for name in SCORES}
         return row | {"best_epoch": done.best_epoch, "seconds": f"{seconds:.1f}"}
 
-    def _recipe(self, recipe: Recipe) -> Recipe:
-        rate = recipe.learning_rate * self.model.rate
-        return replace(recipe, seed=self.seed, learning_rate=rate)
+    def _recipe(self, recipe: Recipe, rate: float) -> Recipe:
+        return replace(recipe, seed=self.seed, learning_rate=recipe.learning_rate * rate)
+
+    def _scenes_rate(self) -> float:
+        return self.model.rate if self.model.scenes_rate is None else self.model.scenes_rate
+
+    def _for_scenes(self) -> Recipe:
+        return self._recipe(self.scenes_recipe, self._scenes_rate())
 
     def _test(self, model: Module, test: Dataset) -> dict[str, Any]:
         predicted = {}
@@ -223,7 +230,7 @@ class Job:
     def scenes_key(self) -> str:
         """Names the model that has learned the scenes, for all folds and training data."""
         what = (self.name, self.model.backbone, self.seed, self.image_size, self.scenes.version)
-        return "scenes-" + digest(*what, json.dumps(settings(self.scenes_recipe)))
+        return "scenes-" + digest(*what, json.dumps(settings(self._for_scenes())))
 
 
 class Joined:
