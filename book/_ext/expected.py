@@ -26,8 +26,10 @@ def expected(folder: Path) -> Iterator[Table]:
 
     grid = tl.ablation.read(folder / "ablation_real.csv")
     designs = tl.ablation.summary(grid) if len(grid) else pd.DataFrame({"design": []})
-    frame = tl.comparison.read(folder / "comparison_real.csv")
-    frame = frame[frame.status == "done"]
+    every = tl.comparison.read(folder / "comparison_real.csv")
+    every = every[every.status == "done"]
+    frame = every[every.data == "bijie-blocks"]
+    elsewhere = every[every.data == "landslide4sense-blocks"]
     measured = {
         "Does the adapter pay": lambda: _minus(designs, "decoder-only"),
         "Does the residual": lambda: _finding(tl.ablation.findings(grid), "the residual matters"),
@@ -40,12 +42,14 @@ def expected(folder: Path) -> Iterator[Table]:
         "Which changes": lambda: _trials(folder / "recipe_search.csv"),
         "Test MIoU": lambda: _best(frame),
         "Another place": lambda: _transfer(folder / "transfer.csv"),
+        "Does learning synthetic": lambda: _scenes(every),
+        "The same comparison on": lambda: _leads(elsewhere, list(elsewhere.model.unique())),
     }
     rows = []
     for question, expectation in predictions(PREDICTIONS.read_text(encoding="utf-8")):
         found = [answer for start, answer in measured.items() if question.startswith(start)]
         rows.append([question, expectation, (found[0]() if found else "") or NOT_RUN])
-    note = "Expectations: benchmarks/PREDICTIONS.md, written before any run on the test part. "
+    note = "Expectations: benchmarks/PREDICTIONS.md, written before the runs on the test part. "
     note += "Measured: points of test MIoU where nothing else is said, intervals of 95 % over "
     note += "seeds; without an interval there is one seed, and the question is open."
     yield Table(["question", "expected", "measured"], rows, note)
@@ -135,6 +139,13 @@ def _trial(row) -> str:
     if recipe.get("ema"):
         text += f", weights averaged ({recipe['ema']:g})"
     return text + (", after synthetic scenes" if row.trial.startswith("scenes") else "")
+
+
+def _scenes(every: pd.DataFrame) -> str:
+    from tlseg_lite.experiments import words
+
+    table = words.scenes_first(every)
+    return words.scenes(table).replace("\n", " ") if len(table) else ""
 
 
 def _best(frame: pd.DataFrame) -> str:

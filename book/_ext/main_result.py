@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 from recorded import NOT_RUN, Table, provenance
 
 
@@ -19,8 +20,10 @@ def main_result(folder: Path) -> Iterator[Table]:
     if frame.empty:
         yield Table(headers, [["–"] * (len(headers) - 1) + [NOT_RUN]], "No comparison_real.csv.")
         return
-    table = words.most_models(tl.comparison.summary(frame))
-    one = frame[frame.image_size == table.image_size.iloc[0]]
+    every = tl.comparison.summary(frame)
+    table = words.most_models(every)
+    same = (frame.image_size == table.image_size.iloc[0]) & (frame.data == table.data.iloc[0])
+    one = frame[same]
     lines = []
     for own in table.sort_values("mean", ascending=False).itertuples():
         runs = one[one.model == own.model]
@@ -33,7 +36,26 @@ def main_result(folder: Path) -> Iterator[Table]:
     if designs is not None:
         said.append(words.residual(designs))
     said.append(words.alarms(one[one.model.isin(table.model)], short=True))
+    said += [_elsewhere(words.most_models(rows)) for _, rows in others(every, table)]
     where = f"{one.data_source.iloc[0]}; {one.train_images.iloc[0]:.0f} train, "
     where += f"{one.test_images.iloc[0]:.0f} test; sam_mini and all others at "
     where += f"{one.image_size.iloc[0]:.0f} pixels. "
     yield Table(headers, lines, f"{where}{provenance(one)}", text=" ".join(said))
+
+
+def others(every: pd.DataFrame, table: pd.DataFrame):
+    """The rows of a summary by dataset, without the dataset of `table`."""
+    return every[every.data != table.data.iloc[0]].groupby("data")
+
+
+def _elsewhere(table: pd.DataFrame) -> str:
+    """The same models on another dataset, in a sentence or three."""
+    from tlseg_lite.experiments import words
+
+    own = table[table.model == "TransLandSeg"]
+    if own.empty:
+        return ""
+    one = own.iloc[0]
+    text = f"On {words.PLACES[one.data]} ({one.train_images:.0f} training images, TransLandSeg "
+    text += f"{words.percent(one['mean'])}): {words.parts(table)}"
+    return f"{text} {words.ranking(table, short=True)}"

@@ -295,37 +295,59 @@ def _by_images(runs: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     from tlseg_lite.experiments.words import name_of
 
     table = tl.comparison.summary(runs)
-    numbers = sorted(table.train_images.unique())
+    table["images"] = table.training_data.str.rpartition("-")[2].astype(int)
+    numbers = sorted(table.images.unique())
     lines = []
     for (model, side), rows in table.groupby(["model", "image_size"], sort=False):
-        by = {r.train_images: f"{with_interval(r.mean, r.low, r.high)}, {r.seeds}" for r in
+        by = {r.images: f"{with_interval(r.mean, r.low, r.high)}, {r.seeds}" for r in
               rows.itertuples()}  # fmt: skip
         lines.append([name_of(model), f"{side:.0f}", *(by.get(n, "–") for n in numbers)])
-    headers = ["model", "pixels", *(f"{n:.0f} images, seeds" for n in numbers)]
+    headers = ["model", "pixels", *(f"{n} images, seeds" for n in numbers)]
     return headers, lines
+
+
+def _gains(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Of `words.scenes_first`: what the scenes add to each model."""
+    from tlseg_lite.experiments.words import PLACES, name_of
+
+    lines = []
+    for r in table.itertuples():
+        gain = with_interval(r.gain, r.gain_low, r.gain_high, True)
+        line = [name_of(r.model), PLACES.get(r.data, r.data), f"{r.image_size:.0f}"]
+        line += [f"{r.images:.0f}", number(100 * r.without), number(100 * r.after), gain]
+        lines.append([*line, str(r.pairs)])
+    headers = ["model", "data", "pixels", "real images", "without (%)", "after scenes (%)"]
+    return [*headers, "gain (95 %)", "seeds"], lines
 
 
 def hundreds(folder: Path) -> Iterator[Table]:
     """Models on hundreds of real images, all or some of them, and the designs at a smaller size."""
     import tlseg_lite as tl
-    from tlseg_lite.experiments.words import name_of
+    from tlseg_lite.experiments.words import name_of, scenes_first, trained_on
 
     frame = tl.comparison.read(folder / "comparison_real.csv")
     frame = frame[frame.status == "done"]
     details = "In per cent: IoU and F1 of the landslide pixels, F1 of the outlines (two pixels of "
     details += "tolerance), landslides found (IoU of a half and more) by size, and of the images "
     details += "without a landslide those with an alarm, and their pixels that are marked."
-    few = frame.training_data.str.fullmatch(r"real-\d+")
+    few = frame.training_data.str.fullmatch(r"(?:synthetic\+)?real-\d+")
     for (_, data, side), runs in frame[~few].groupby(["training_data", "data", "image_size"]):
-        what = {"real": "trained on all training images", "none": "sam_mini without training"}
-        how = what.get(runs.training_data.iloc[0], f"trained on {runs.training_data.iloc[0]}")
+        kind = runs.training_data.iloc[0]
+        how = "sam_mini without training" if kind == "none" else f"trained on {trained_on(kind)}"
         title = f"{_IMAGES.get(data, data)}, {side:.0f} pixels a side: {how}"
         note = f"From comparison_real.csv. {provenance(runs)}"
         yield Table(*_leads(tl.comparison.summary(runs)), note, title)
         if runs.trainable.max():
             yield Table(*_details(runs), text=details, title=f"{title}, in detail")
-    if few.any():
-        yield Table(*_by_images(frame[few]), title="Trained on some of the images: test MIoU (%)")
+    for (data, kind), runs in frame[few].groupby(
+        ["data", frame.training_data.str.startswith("syn")]
+    ):
+        first = "synthetic scenes first, then " if kind else ""
+        title = f"{_IMAGES.get(data, data)}: {first}some of the images, test MIoU (%)"
+        yield Table(*_by_images(runs), title=title)
+    gains = scenes_first(frame)
+    if len(gains):
+        yield Table(*_gains(gains), title="Synthetic scenes before the real images")
     if frame.empty:
         yield Table(["model"], [[NOT_RUN]], "Nothing recorded in comparison_real.csv.")
     grid = tl.ablation.read(folder / "ablation_real.csv")

@@ -1,5 +1,7 @@
 """Sentences about recorded rows follow the rows, whoever wins."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -200,3 +202,64 @@ def test_alarms_are_counted_over_all_seeds():
     assert "90 % get an alarm" in words.alarms(rows, short=True)
     both = pd.concat([rows, rows.head(1).assign(model="pspnet")])
     assert "90 to 100 % get an alarm" in words.alarms(both, short=True)
+
+
+def scene_rows():
+    """Of UNet and TransLandSeg with 5 and all images, without and after scenes, two seeds."""
+    gains = {("unet", 5): 0.03, ("unet", 300): -0.01, ("TransLandSeg", 5): 0.0}
+    rows = []
+    for (model, images), gain in gains.items():
+        for seed in (0, 1):
+            name = "real" if images == 300 else f"real-{images}"
+            about = {
+                "data": "bijie-blocks", "image_size": 128, "model": model, "backbone": "",
+                "seed": seed, "fold": 0, "status": "done",
+            }  # fmt: skip
+            score = 0.7 + 0.01 * seed
+            recipe = {"real": {"epochs": 3}}
+            rows.append(
+                about
+                | {"training_data": name, "train_images": images, "test_miou": score}
+                | {"recipe": json.dumps(recipe)}
+            )
+            more = {"training_data": f"synthetic+{name}", "train_images": 1500 + images}
+            more |= {"test_miou": score + gain + 0.0008 * seed}
+            rows.append(about | more | {"recipe": json.dumps(recipe | {"scenes": {"epochs": 4}})})
+    return pd.DataFrame(rows)
+
+
+def test_what_scenes_add_is_paired_by_seed_and_number_of_images():
+    table = words.scenes_first(scene_rows())
+    assert table[["model", "images", "pairs"]].to_numpy().tolist() == [
+        ["TransLandSeg", 5, 2],
+        ["unet", 5, 2],
+        ["unet", 300, 2],
+    ]
+    assert table.gain.tolist() == pytest.approx([0.0004, 0.0304, -0.0096])
+    assert table.without.tolist() == pytest.approx([0.705] * 3)
+    text = words.scenes(table)
+    # by hand: 12.706 * .0008 / 2 = .0051
+    assert "UNet at 128 px after synthetic scenes: +3.0 (+2.5 to +3.5) with 5 real" in text
+    assert "-1.0 (-1.5 to -0.5) with 300 real images (decided)" in text
+    assert "+0.0 (-0.5 to +0.5) with 5 real images (open, about" in text
+
+
+def test_scenes_are_not_paired_with_another_recipe_or_dataset():
+    rows = scene_rows()
+    first = rows.training_data.str.startswith("synthetic+")
+    for name, value in (("recipe", json.dumps({"real": {"epochs": 9}})), ("data", "other")):
+        other = rows.copy()
+        other.loc[first, name] = value
+        assert words.scenes_first(other).empty
+    diverged = rows.assign(status="diverged: loss is nan")
+    assert "No row" in words.scenes(words.scenes_first(diverged))
+
+
+def test_training_data_have_names_for_readers():
+    assert [words.trained_on(name) for name in ("real", "real-5", "synthetic+real-20")] == [
+        "all real images",
+        "5 real images",
+        "synthetic scenes, then 20 real images",
+    ]
+    assert words.trained_on("synthetic+real") == "synthetic scenes, then all real images"
+    assert words.trained_on("soup") == "soup"
