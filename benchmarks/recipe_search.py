@@ -61,6 +61,13 @@ TRIALS = {
         256,
         {"learning_rate": 2e-3, "epochs": 6, "augment": False},
     ),
+    "short-rate-2e-3-batch-8": (
+        "TransLandSeg",
+        256,
+        {"learning_rate": 2e-3, "epochs": 6, "batch_size": 8},
+    ),
+    "short-unet-batch-8": ("unet", 256, {"epochs": 6, "batch_size": 8}),
+    "short-unet-no-augment": ("unet", 256, {"epochs": 6, "augment": False}),
     "short-unet-rate-1e-3": ("unet", 256, {"learning_rate": 1e-3, "epochs": 6}),
     "short-unet-rate-2e-3": ("unet", 256, {"learning_rate": 2e-3, "epochs": 6}),
     "short-unet": ("unet", 256, {"epochs": 6}),

@@ -134,6 +134,8 @@ def _trial(row) -> str:
     text += f"rate {recipe['learning_rate']:g}"
     if recipe.get("precision") == "no":
         text += ", in float32"
+    if recipe.get("batch_size", 4) != 4:
+        text += f", batches of {recipe['batch_size']}"
     if not recipe.get("augment", True):
         text += ", no augmentation"
     if recipe.get("ema"):
