@@ -51,8 +51,9 @@ COLUMNS = (
     *("data_version", "data_source", "train_ids", "test_ids"),
     *("commit", "version", "torch", "device", "finished"),
 )
-"""data: what is tested on; labelled: images of it that were learned; window: side of the squares
-that Landslide4Sense is cut into, pixels, 0: none; seconds: of all training that led to the row."""
+"""data: what is tested on; data_version: of it, then of what was learned first; labelled: images of
+it that were learned; window: side of the squares that Landslide4Sense is cut into, pixels, 0: none;
+seconds: of all training that led to the row."""
 
 ADAPTATIONS = {
     # name: (colours matched, labelled images are learned, the other set is learned first)
@@ -87,6 +88,8 @@ class Transfer:
         first = {"first": settings(self._first_recipe())} if self.before else {}
         second = {"labelled": settings(self._few())} if self.labels else {}
         about = about_data(self.target, self.seed, 0)
+        if self.before:
+            about["data_version"] += "+" + self.sets[self.source].version
         self.about = {k: v for k, v in about.items() if k not in ("fold", "folds")} | {
             "source_data": self.source if self.before else "nothing",
             "model": self.name,

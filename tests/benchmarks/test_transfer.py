@@ -48,6 +48,9 @@ def test_rows_of_all_ways(tmp_path, monkeypatch):
     # a test in windows counts the same pixels
     counts = ("test_tp", "test_fp", "test_fn", "test_tn")
     assert {sum(int(r[c]) for c in counts) for r in rows} == {3 * 32 * 32}
+    versions = {r["data_version"] for r in rows if r["data"] == bijie}
+    assert len(versions) == 3  # after the other set, after scenes, and after nothing
+    assert found["nothing", bijie, "0", "only the ten"]["data_version"].count("+") == 0
     again = out.read_bytes()
     transfer.main()
     assert out.read_bytes() == again
