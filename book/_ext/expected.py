@@ -30,6 +30,10 @@ def expected(folder: Path) -> Iterator[Table]:
     every = every[every.status == "done"]
     frame = every[every.data == "bijie-blocks"]
     elsewhere = every[every.data == "landslide4sense-blocks"]
+
+    def at(side: int) -> pd.DataFrame:
+        return elsewhere[elsewhere.image_size == side]
+
     measured = {
         "Does the adapter pay": lambda: _minus(designs, "decoder-only"),
         "Does the residual": lambda: _finding(tl.ablation.findings(grid), "the residual matters"),
@@ -43,7 +47,8 @@ def expected(folder: Path) -> Iterator[Table]:
         "Test MIoU": lambda: _best(frame),
         "Another place": lambda: _transfer(folder / "transfer.csv"),
         "Does learning synthetic": lambda: _scenes(every),
-        "The same comparison on": lambda: _leads(elsewhere, list(elsewhere.model.unique())),
+        "The same comparison on": lambda: _leads(at(128), list(elsewhere.model.unique())),
+        "Why do the adapters pay": lambda: _leads(elsewhere, ["decoder-only"]),
     }
     rows = []
     for question, expectation in predictions(PREDICTIONS.read_text(encoding="utf-8")):
