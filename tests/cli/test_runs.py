@@ -52,6 +52,39 @@ def test_a_run_is_scored_on_its_own_test_images(run, capsys):
     assert more["scores"] == found["scores"]
 
 
+def test_a_run_without_a_test_uses_all_images_and_is_tested_on_others(tmp_path, capsys):
+    synthesize(tmp_path / "here", style="bijie", n=20, size=64, seed=3, progress=False)
+    synthesize(tmp_path / "there", style="bijie", n=4, size=64, seed=9, progress=False)
+    here, there = (["--data", "bijie", "--root", str(tmp_path / n)] for n in ("here", "there"))
+    model = ["--epochs", "1", "--model", "unet", "--recipe", "laptop", "--quiet"]
+    out = tmp_path / "run"
+    assert main(["train", *here, "--blocks", "5", "--no-test", *model, "--out", str(out)]) == 0
+    told = capsys.readouterr().out
+    assert ": 15, 4, 0 for training, validation, test" in told
+    assert "no images were kept for a test" in told
+    report = json.loads((out / "scores.json").read_text())
+    assert report["test"] is None
+    assert report["test_ids"] == []
+    assert (out / "predictions.png").is_file()
+    with pytest.raises(SystemExit):
+        main(["evaluate", str(out), *here])
+    assert "kept no test images (train --no-test); give other images" in capsys.readouterr().err
+    other = ["--data", "synthetic", "--n", "4"]
+    found, warnings = scored(capsys, out, *other, "--part", "all")
+    assert warnings == ""
+    assert 0 <= found["scores"]["miou"] <= 1
+    _, warnings = scored(capsys, out, *here, "--part", "all")
+    assert "was trained on 15 of these 19 images" in warnings
+    found, _ = scored(capsys, out, *there, "--part", "all")
+
+
+def test_a_test_by_regions_and_no_test_contradict_each_other(tmp_path, capsys):
+    given = ["--data", "sen12landslides", "--root", str(tmp_path), "--no-test"]
+    with pytest.raises(SystemExit):
+        main(["train", *given, "--test-regions", "Japan", "--out", str(tmp_path / "a")])
+    assert "--no-test: --test-regions names a test" in capsys.readouterr().err
+
+
 def test_images_that_were_trained_or_chosen_on_are_named(run, capsys):
     data = ["--data", "synthetic", "--n", "8"]
     found, warnings = scored(capsys, run, *data, "--part", "all")

@@ -59,7 +59,13 @@ def evaluate(options: argparse.Namespace, parser: argparse.ArgumentParser) -> No
     if options.part is None:
         options.part = "all" if options.official_part else "test"
     if options.part != "all":
-        own = (run.get("images") or {}).get(PARTS[options.part])
+        images = run.get("images") or {}
+        own = images.get(PARTS[options.part])
+        if options.seed is None and own is None and images.get("train"):
+            parser.error(
+                f"{options.model} kept no {options.part} images (train --no-test); give other "
+                "images and --part all, or --seed N for a part of a split"
+            )
         if options.seed is None and own is not None and own["ids"]:
             dataset = own_part(dataset, own, options.part)
         else:

@@ -13,6 +13,8 @@ SOURCES = (
 )
 FRACTIONS = (0.7, 0.15, 0.15)
 """Shares of training, validation and test images."""
+WITHOUT_TEST = (0.85, 0.15)
+"""Of training and validation images with ``--no-test``."""
 
 
 def whole(least: int) -> Callable[[str], int]:
@@ -168,8 +170,15 @@ def _own_data(options: argparse.Namespace, parser: argparse.ArgumentParser, seed
 
 
 def divide(dataset, options: argparse.Namespace, seed: int):
-    """Training, validation and test images: one by one, by ``--blocks`` or ``--test-regions``."""
+    """Training, validation and test images: one by one, by ``--blocks`` or ``--test-regions``.
+
+    The test is None with ``--no-test``.
+    """
     import tlseg_lite as tl
+
+    shares, test = FRACTIONS, ()
+    if getattr(options, "no_test", False):
+        shares, test = WITHOUT_TEST, (None,)
 
     if options.blocks > 1 and (options.test_regions or hasattr(dataset, "divide")):
         how = "by --test-regions" if options.test_regions else "itself, by blocks of ground"
@@ -179,8 +188,8 @@ def divide(dataset, options: argparse.Namespace, seed: int):
     if options.test_regions:
         return _by_region(dataset, options.test_regions, seed)
     if options.blocks == 1:
-        return tl.data.split(dataset, FRACTIONS, seed=seed)
-    return tl.data.split_by_blocks(dataset, FRACTIONS, block=options.blocks, seed=seed)
+        return *tl.data.split(dataset, shares, seed=seed), *test
+    return *tl.data.split_by_blocks(dataset, shares, block=options.blocks, seed=seed), *test
 
 
 def _by_region(dataset, regions: list[str], seed: int):

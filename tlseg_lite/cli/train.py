@@ -1,4 +1,4 @@
-"""``tlseg-lite train``: train, choose on validation, report once on test."""
+"""``tlseg-lite train``: train, choose on validation, report once on test, if one is kept."""
 
 from __future__ import annotations
 
@@ -29,6 +29,12 @@ def add_parser(commands) -> None:
     """The command's arguments."""
     p = commands.add_parser("train", help="train a model and report it on held-out images")
     add_data(p)
+    p.add_argument(
+        "--no-test",
+        action="store_true",
+        help="keep no images for a test: 85 %% train and 15 %% validate, for a model that is "
+        "tested on other images",
+    )
     _add_model(p)
     _add_recipe(p)
     p.add_argument(
@@ -110,6 +116,8 @@ def train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         parser.error(f"argument --sam: unknown variant {options.sam!r} (choose from {choices})")
     if options.clicks and not options.prompts:
         parser.error("argument --clicks: goes with --prompts")
+    if options.no_test and options.test_regions:
+        parser.error("argument --no-test: --test-regions names a test; leave one of them out")
     main_process = os.environ.get("RANK", "0") == "0"  # set by `accelerate launch`
     recipe = recipe_from(options)
     model, name = _start(options, parser, recipe)
@@ -120,7 +128,7 @@ def train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     recipe = recipe_from(options, len(parts[0]))  # the laptop's goes by the number of images
     measured = tl.preflight(model, parts[0], recipe)  # all processes take the same steps
     if main_process:
-        numbers = ", ".join(str(len(part)) for part in parts)
+        numbers = ", ".join(str(len(part or ())) for part in parts)
         print(f"images     {dataset.source}: {numbers} for training, validation, test{checked}")
         print(f"model      {name}: {tl.count_parameters(model)}")
         if recipe.why:
@@ -144,14 +152,14 @@ def train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         model.save(run.best if other is None else options.out / "averaged.safetensors")
         about = {
             "data": dataset.source,
-            "test_ids": parts[2].ids,
+            "test_ids": [] if parts[2] is None else parts[2].ids,
             "model": name,
             "start": options.start and str(options.start),
             "average_with": options.average_with and str(options.average_with),
             "recipe": recipe.as_dict(),
             "how": measured.recipe.how(),
         }
-        _report(model, run, parts[2], recipe, about)
+        _report(model, run, parts[1:], recipe, about)
 
 
 def _start(options: argparse.Namespace, parser: argparse.ArgumentParser, recipe):
@@ -213,25 +221,30 @@ def _average(model, other) -> None:
     model.run = joined(model.run, other.run)
 
 
-def _report(model, run, test, recipe, about: dict) -> None:
-    """Score the test images, write ``scores.json`` and the figures, and print it all."""
+def _report(model, run, parts, recipe, about: dict) -> None:
+    """Score the test images, write ``scores.json`` and the figures, and print it all.
+
+    `parts`: validation and test images; without a test (None) the figure shows the former.
+    """
     import tlseg_lite as tl
     from tlseg_lite.core.files import write_atomically
 
-    scores = tl.evaluate(model, test)
+    val, test = parts
+    scores = None if test is None else tl.evaluate(model, test)
     about |= {
         "best_epoch": run.best_epoch,
         "validation_miou": run.best_miou,
-        "test": scores.as_dict(),
+        "test": scores and scores.as_dict(),
     }
     text = json.dumps(about, indent=1)
     write_atomically(run.out / "scores.json", lambda t: t.write_text(text, encoding="utf-8"))
-    _save_figures(model, run, test)
+    _save_figures(model, run, val if test is None else test)
     chosen = "validation chose" if recipe.keep == "best" else "kept the last,"
-    print(
-        f"{chosen} epoch {run.best_epoch} (MIoU {run.best_miou:.2%} on validation); "
-        f"on the {len(test)} test images:\n{scores}"
-    )
+    if test is None:
+        tested = "no images were kept for a test; `tlseg-lite evaluate --part all` scores others"
+    else:
+        tested = f"on the {len(test)} test images:\n{scores}"
+    print(f"{chosen} epoch {run.best_epoch} (MIoU {run.best_miou:.2%} on validation); {tested}")
     averaged = "averaged.safetensors, " if about["average_with"] else ""
     print(
         f"written    {run.out}: best.safetensors, {averaged}history.csv, curve.png, "
@@ -239,7 +252,7 @@ def _report(model, run, test, recipe, about: dict) -> None:
     )
 
 
-def _save_figures(model, run, test) -> None:
+def _save_figures(model, run, shown) -> None:
     import matplotlib
     from matplotlib import pyplot
 
@@ -249,7 +262,7 @@ def _save_figures(model, run, test) -> None:
     matplotlib.use("Agg")
     for name, figure in (
         ("curve.png", plots.learning_curve(run.history)),
-        ("predictions.png", plots.predictions(model, test, n=min(4, len(test)))),
+        ("predictions.png", plots.predictions(model, shown, n=min(4, len(shown)))),
     ):
         path = run.out / name
         write_atomically(path, lambda t, f=figure: f.savefig(t, dpi=150, format="png"))
