@@ -48,6 +48,8 @@ def expected(folder: Path) -> Iterator[Table]:
         "Another place": lambda: _transfer(folder / "transfer.csv"),
         "Does learning synthetic": lambda: _scenes(every),
         "The same comparison on": lambda: _leads(at(128), list(elsewhere.model.unique())),
+        "Does the width": lambda: _group(grid, "bottleneck"),
+        "Does it matter which": lambda: _group(grid, "depth"),
         "Why do the adapters pay": lambda: _leads(elsewhere, ["decoder-only"]),
     }
     rows = []
@@ -78,6 +80,18 @@ def _minus(designs: pd.DataFrame, other: str) -> str:
     r = row.iloc[0]
     lead = _points(-r.difference, -r.difference_high, -r.difference_low, int(r.pairs))
     return f"TransLandSeg minus {_name(other)} {lead}"
+
+
+def _group(grid: pd.DataFrame, name: str) -> str:
+    """Each design of a group of the ablation minus TransLandSeg."""
+    import tlseg_lite as tl
+    from tlseg_lite.experiments import words
+    from tlseg_lite.experiments.models import groups
+
+    its = grid[grid.design.isin(["TransLandSeg", *groups()[name]])]
+    if its.design.nunique() < 2:
+        return ""
+    return words.designs(tl.ablation.summary(its))
 
 
 def _finding(findings: pd.DataFrame, name: str) -> str:
