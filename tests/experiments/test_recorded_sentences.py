@@ -255,6 +255,13 @@ def test_scenes_are_not_paired_with_another_recipe_or_dataset():
     assert "No row" in words.scenes(words.scenes_first(diverged))
 
 
+def test_designs_of_the_ablation_have_names_for_readers():
+    named = {"bottleneck-24": "bottleneck of 24", "last-2-blocks": "ATL in the last 2 blocks"}
+    assert {name: words.name_of(name) for name in named} == named
+    assert words.name_of("unet") == "UNet"
+    assert words.name_of("TransLandSeg-7") == "TransLandSeg-7"
+
+
 def test_training_data_have_names_for_readers():
     assert [words.trained_on(name) for name in ("real", "real-5", "synthetic+real-20")] == [
         "all real images",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import TYPE_CHECKING
 
 from tlseg_lite.experiments.summary import (
@@ -40,8 +41,14 @@ FROM_SCRATCH = ("unet", "pspnet", "deeplabv3plus", "segformer", "ccnet", "transu
 
 
 def name_of(model: str) -> str:
-    """A model's name for readers: ``"PSPNet"`` for ``"pspnet"``."""
-    return NAMES.get(model, model)
+    """A model's name for readers: ``"PSPNet"`` for ``"pspnet"``, ``"bottleneck of 3"`` too."""
+    if model in NAMES:
+        return NAMES[model]
+    if width := re.fullmatch(r"bottleneck-(\d+)", model):
+        return f"bottleneck of {width[1]}"
+    if part := re.fullmatch(r"(first|last)-(\d+)-blocks", model):
+        return f"ATL in the {part[1]} {part[2]} blocks"
+    return model
 
 
 def percent(value: float) -> str:
