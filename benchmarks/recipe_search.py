@@ -35,6 +35,8 @@ TRIALS = {
     "rate-1e-3": ("TransLandSeg", 256, {"learning_rate": 1e-3}),
     "rate-2e-3": ("TransLandSeg", 256, {"learning_rate": 2e-3}),
     "rate-4e-3": ("TransLandSeg", 256, {"learning_rate": 4e-3}),
+    # the best middle layers on validation at 128 px, five seeds (ablation_real.csv)
+    "rate-2e-3-middle-1": ("TransLandSeg-1", 256, {"learning_rate": 2e-3}),
     "rate-2e-3-batch-8": ("TransLandSeg", 256, {"learning_rate": 2e-3, "batch_size": 8}),
     "rate-2e-3-float32": ("TransLandSeg", 256, {"learning_rate": 2e-3, "precision": "no"}),
     "rate-2e-3-60-epochs": ("TransLandSeg", 256, {"learning_rate": 2e-3, "epochs": 60}),
