@@ -163,3 +163,26 @@ def test_introduction_says_what_the_rows_on_hundreds_of_images_say():
     pairs = FINDINGS["the residual matters"]
     theirs = (paper[list(pairs[0])].mean() - paper[list(pairs[1])].mean()) / 100
     assert found.difference["the residual matters"] == pytest.approx(theirs, abs=0.03)
+
+
+def test_chapter_7_says_what_the_rows_on_landslide4sense_say():
+    rows = tl.comparison.read(ROOT / "book" / "results" / "comparison_real.csv")
+    rows = rows[(rows.status == "done") & (rows.data == "landslide4sense-blocks")]
+    table = tl.comparison.summary(rows).set_index(["training_data", "image_size", "model"])
+    lead = table.lead["real", 128]
+    assert says("07", "the decoder alone is nearly five points behind, more than random frozen")
+    assert 0.04 < lead["decoder-only"] < 0.05
+    assert table.lead_low["real", 128]["decoder-only"] > 0.04
+    assert lead["TransLandSeg on random weights"] < lead["decoder-only"]
+    assert says("07", "the lead does not shrink, it grows")
+    assert table.lead["real", 256]["decoder-only"] > lead["decoder-only"]
+    assert says("07", "the lead is the same, and so is TransLandSeg's score")
+    assert table.lead["real-378", 128]["decoder-only"] == pytest.approx(
+        lead["decoder-only"], abs=0.005
+    )
+    means = table["mean"].xs("TransLandSeg", level="model")
+    assert means["real-378", 128] == pytest.approx(means["real", 128], abs=0.005)
+    grid = tl.ablation.read(ROOT / "book" / "results" / "ablation_real.csv")
+    own = tl.ablation.summary(grid).set_index("design").loc["decoder-only"]
+    assert says("07", "next to nothing that could be told from chance on hundreds of Bijie's")
+    assert own.difference_low < 0 < own.difference_high
