@@ -167,6 +167,12 @@ _IMAGES = {
 }
 
 
+def _heading(data: str) -> str:
+    """A set's name at the start of a title."""
+    name = _IMAGES.get(data, data)
+    return name[:1].upper() + name[1:]
+
+
 def _paper_scale(setting: pd.DataFrame) -> bool:
     """Whether a setting is the papers': ViT-L with SAM's weights on the full Bijie."""
     one = setting.iloc[0]
@@ -334,7 +340,7 @@ def hundreds(folder: Path) -> Iterator[Table]:
     for (_, data, side), runs in frame[~few].groupby(["training_data", "data", "image_size"]):
         kind = runs.training_data.iloc[0]
         how = "sam_mini without training" if kind == "none" else f"trained on {trained_on(kind)}"
-        title = f"{_IMAGES.get(data, data)}, {side:.0f} pixels a side: {how}"
+        title = f"{_heading(data)}, {side:.0f} pixels a side: {how}"
         note = f"From comparison_real.csv. {provenance(runs)}"
         yield Table(*_leads(tl.comparison.summary(runs)), note, title)
         if runs.trainable.max():
@@ -343,7 +349,7 @@ def hundreds(folder: Path) -> Iterator[Table]:
         ["data", frame.training_data.str.startswith("syn")]
     ):
         first = "synthetic scenes first, then " if kind else ""
-        title = f"{_IMAGES.get(data, data)}: {first}some of the images, test MIoU (%)"
+        title = f"{_heading(data)}: {first}some of the images, test MIoU (%)"
         yield Table(*_by_images(runs), title=title)
     gains = scenes_first(frame)
     if len(gains):
