@@ -5,11 +5,12 @@ its test fail, and the text has to be written anew.
 """
 
 import nbformat
+import pandas as pd
 import pytest
 from course import ROOT
 
 import tlseg_lite as tl
-from tlseg_lite.experiments.summary import FINDINGS
+from tlseg_lite.experiments.summary import FINDINGS, interval
 from tlseg_lite.experiments.words import FROM_SCRATCH, most_models
 
 
@@ -187,3 +188,29 @@ def test_chapter_7_says_what_the_rows_on_landslide4sense_say():
     own = tl.ablation.summary(grid).set_index("design").loc["decoder-only"]
     assert says("07", "next to nothing that could be told from chance on hundreds of Bijie's")
     assert own.difference_low < 0 < own.difference_high
+
+
+def test_chapter_7_says_what_the_rows_of_another_place_say():
+    """TransLandSeg on whole images, paired by seed."""
+    rows = pd.read_csv(ROOT / "book" / "results" / "transfer.csv")
+    rows = rows[(rows.model == "TransLandSeg") & (rows.window == 0)]
+    rows = rows[rows.source_data != "scenes"]
+    gains = {}
+    for target, group in rows.groupby("data"):
+        ways = group.pivot(index="seed", columns="adaptation", values="test_landslide_iou")
+        assert ways["as it is"].max() < 0.2
+        for way in ("colours", "ten labels"):
+            gains[target, way] = interval(ways[way] - ways["as it is"])
+        gains[target, "elsewhere first"] = interval(ways["ten labels"] - ways["only the ten"])
+    bijie, sense = "bijie-blocks", "landslide4sense-blocks"
+    assert says("07", "they help from Landslide4Sense to Bijie and not the other way")
+    assert gains[bijie, "colours"][1] > 0
+    assert gains[sense, "colours"][0] < 0.02
+    assert says("07", "Ten labelled images help far more, in both directions")
+    for place in (bijie, sense):
+        assert gains[place, "ten labels"][1] > 0
+        assert gains[place, "ten labels"][0] > 2 * gains[place, "colours"][0]
+    assert says("07", "is no worse than one that has learned from hundreds of images")
+    assert gains[sense, "elsewhere first"][0] < 0.02
+    assert says("07", "on Bijie it is better by more than the interval")
+    assert gains[bijie, "elsewhere first"][2] < 0
