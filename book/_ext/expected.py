@@ -44,7 +44,8 @@ def expected(folder: Path) -> Iterator[Table]:
         "From how many": lambda: _curve(frame),
         "What does full": lambda: _leads(frame, ["full-fine-tuning-tenth-rate"]),
         "Which changes": lambda: _trials(folder / "recipe_search.csv"),
-        "Test MIoU": lambda: _best(frame),
+        "Test MIoU of": lambda: _best(frame, "TransLandSeg"),
+        "Test MIoU at": lambda: _best(frame, "TransLandSeg-1"),
         "Another place": lambda: _transfer(folder / "transfer.csv"),
         "Does learning synthetic": lambda: _scenes(every),
         "The same comparison on": lambda: _leads(at(128), list(elsewhere.model.unique())),
@@ -170,10 +171,13 @@ def _scenes(every: pd.DataFrame) -> str:
     return words.scenes(table).replace("\n", " ") if len(table) else ""
 
 
-def _best(frame: pd.DataFrame) -> str:
-    rows = frame[(frame.model == "TransLandSeg") & (frame.image_size == 256)]
+def _best(frame: pd.DataFrame, model: str) -> str:
+    """The test scores of a model at 256 px."""
+    from tlseg_lite.experiments import words
+
+    rows = frame[(frame.model == model) & (frame.image_size == 256)]
     found = [
-        f"{100 * r.test_miou:.1f} (trained on {r.training_data}, seed {r.seed})"
+        f"{100 * r.test_miou:.1f} (trained on {words.trained_on(r.training_data)}, seed {r.seed})"
         for r in rows.itertuples()
     ]
     return ", ".join(found)

@@ -232,6 +232,14 @@ def test_random_weights_differ_and_stay_frozen(sam):
     assert not b.requires_grad
 
 
+def test_other_designs_by_name(sam):
+    models = comparison.models(["TransLandSeg-1"], sam=sam)
+    assert list(models) == ["TransLandSeg-1"]
+    assert models["TransLandSeg-1"].build(0).description()["config"]["middle"] == ["c", "c", "c"]
+    with pytest.raises(ValueError, match="unknown model 'TransLandSeg-99'"):
+        comparison.models(["TransLandSeg-99"], sam=sam)
+
+
 def test_full_fine_tuning_trains_a_copy_of_everything(sam):
     name = "full-fine-tuning-tenth-rate"
     one = comparison.models([name], sam=sam)[name]

@@ -147,7 +147,8 @@ def models(
     TransLandSeg, TransLandSeg-released, LandslideNet, LoRA-4, decoder-only: on `sam`. The first
     and the last also ``"... on random weights"``: the same SAM, frozen, but never trained.
     full-fine-tuning-tenth-rate: no adapters, all of `sam` is trained (`groups`). The six
-    baselines from scratch, with the encoders of `tlseg_lite.baselines.LAPTOP_ENCODERS`.
+    baselines from scratch, with the encoders of `tlseg_lite.baselines.LAPTOP_ENCODERS`. Asked for
+    by name, the other `tlseg_lite.adapters.atl.DESIGNS`, too.
 
     Args:
         names: which; None: all.
@@ -162,7 +163,9 @@ def models(
     sam = sam or tl.load_sam("sam_mini")
     side = image_size or sam.image_encoder.img_size
     own = ("TransLandSeg", "TransLandSeg-released", "LandslideNet", "LoRA-4", "decoder-only")
-    designs = named_designs((*own, "full-fine-tuning-tenth-rate"))
+    names = None if names is None else list(names)
+    others = [name for name in names or () if name in DESIGNS and name not in own]
+    designs = named_designs((*own, "full-fine-tuning-tenth-rate", *others))
     every = {name: adapted(sam, design) for name, design in designs.items()}
     for name in ("TransLandSeg", "decoder-only"):
         blank = _on_random_weights(sam.variant, side, designs[name])
@@ -171,7 +174,6 @@ def models(
         every[name] = _baseline(name, side, network_rate, network_scenes_rate)
     if names is None:
         return every
-    names = list(names)
     if unknown := [name for name in names if name not in every]:
         raise ValueError(f"unknown model {unknown[0]!r}; choose from {', '.join(every)}")
     return {name: every[name] for name in names}
