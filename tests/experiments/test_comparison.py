@@ -235,7 +235,7 @@ def test_random_weights_differ_and_stay_frozen(sam):
 def test_other_designs_by_name(sam):
     models = comparison.models(["TransLandSeg-1"], sam=sam)
     assert list(models) == ["TransLandSeg-1"]
-    assert models["TransLandSeg-1"].build(0).description()["config"]["middle"] == ["c", "c", "c"]
+    assert models["TransLandSeg-1"].build(0).description()["config"]["middle"] == ("c", "c", "c")
     with pytest.raises(ValueError, match="unknown model 'TransLandSeg-99'"):
         comparison.models(["TransLandSeg-99"], sam=sam)
 
