@@ -200,6 +200,13 @@ def test_chapter_7_says_what_the_rows_of_another_place_say():
     assert says("07", "Of all elsewheres the synthetic scenes are the best one as it is")
     for target, source in (BLOCKS, BLOCKS[::-1]):
         assert means[target, "scenes"] > means[target, source] + 0.05
+    assert says("07", "they are about level with the ten alone")
+    both = rows[(rows.source_data == "scenes") & (rows.adaptation == "ten labels")]
+    alone = rows[rows.adaptation == "only the ten"]
+    for target in BLOCKS:
+        scores = (part[part.data == target].set_index("seed") for part in (both, alone))
+        first, ten = (part.test_landslide_iou for part in scores)
+        assert (first - ten).dropna().abs().max() < 0.03
     rows = rows[rows.source_data != "scenes"]
     gains = {}
     for target, group in rows.groupby("data"):
