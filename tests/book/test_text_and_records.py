@@ -242,3 +242,10 @@ def test_data_page_says_which_design_validation_prefers():
     trials = pd.read_csv(ROOT / "book" / "results" / "recipe_search.csv").set_index("trial")
     lead = trials.val_miou["rate-2e-3-middle-1"] - trials.val_miou["rate-2e-3"]
     assert lead == pytest.approx(0.02, abs=0.003)
+    assert "On the test part less than a point of that is left" in text
+    tested = rows.pivot(index="seed", columns="design", values="test_miou")
+    assert 0 < (tested["TransLandSeg-1"] - tested["TransLandSeg"]).mean() < 0.01
+    table = tl.comparison.read(ROOT / "book" / "results" / "comparison_real.csv")
+    table = table[(table.data == "bijie-blocks") & (table.image_size == 256)]
+    table = table.set_index(["training_data", "model", "seed"]).test_miou["real"]
+    assert 0 < table["TransLandSeg-1", 0] - table["TransLandSeg", 0] < 0.01
