@@ -172,6 +172,7 @@ class Live {
     URL.revokeObjectURL(url);
   }
   async open(url) {
+    const turn = this.turn = (this.turn || 0) + 1;  // what an earlier one says is out of date
     const picture = new Image();
     picture.src = url;
     try { await picture.decode(); } catch {
@@ -192,7 +193,7 @@ class Live {
       if (this.prompts) {
         this.embedded = this.models.ask("embed", { image: this.input });
         this.root.dataset.embedMs = (await this.embedded).ms;
-        this.say("Ready. Click on something.");
+        if (turn === this.turn) this.say("Ready. Click on something.");
       } else await this.landslides();
     });
     this.root.dataset.ready = "yes";
