@@ -47,7 +47,7 @@ _LONG = 90  # characters; longer cells stay in the file
 
 @dataclass
 class Table:
-    """Headers and rows of text; `text` is a paragraph above it, `note` one below.
+    """Headers and rows of text; `text` is one or more paragraphs above it, `note` one below.
 
     `one_line`: each row is one line, however long, and the table scrolls.
     """

@@ -52,8 +52,8 @@ class Results(SphinxDirective):
         for table in results_tables.TABLES[name](FOLDER):
             if table.title:
                 found.append(nodes.rubric("", table.title))
-            if table.text:
-                found.append(nodes.paragraph("", table.text))
+            paragraphs = table.text.split("\n\n") if table.text else ()
+            found += [nodes.paragraph("", text) for text in paragraphs]
             found.append(table_node(table))
             if table.note:
                 found.append(nodes.paragraph("", table.note, classes=["provenance"]))
