@@ -30,10 +30,7 @@ def expected(folder: Path) -> Iterator[Table]:
     every = every[every.status == "done"]
     frame = every[every.data == "bijie-blocks"]
     elsewhere = every[every.data == "landslide4sense-blocks"]
-
-    def at(side: int) -> pd.DataFrame:
-        return elsewhere[elsewhere.image_size == side]
-
+    small = elsewhere[elsewhere.image_size == 128]
     measured = {
         "Does the adapter pay": lambda: _minus(designs, "decoder-only"),
         "Does the residual": lambda: _finding(tl.ablation.findings(grid), "the residual matters"),
@@ -48,7 +45,7 @@ def expected(folder: Path) -> Iterator[Table]:
         "Test MIoU at": lambda: _best(frame, "TransLandSeg-1"),
         "Another place": lambda: _transfer(folder / "transfer.csv"),
         "Does learning synthetic": lambda: _scenes(every),
-        "The same comparison on": lambda: _leads(at(128), list(elsewhere.model.unique())),
+        "The same comparison on": lambda: _leads(small, list(elsewhere.model.unique())),
         "Does the width": lambda: _group(grid, "bottleneck"),
         "Does it matter which": lambda: _group(grid, "depth"),
         "Why do the adapters pay": lambda: _leads(elsewhere, ["decoder-only"]),
@@ -166,8 +163,9 @@ def _trial(row) -> str:
 
 def _scenes(every: pd.DataFrame) -> str:
     from tlseg_lite.experiments import words
+    from tlseg_lite.experiments.summary import scenes_first
 
-    table = words.scenes_first(every)
+    table = scenes_first(every)
     return words.scenes(table).replace("\n", " ") if len(table) else ""
 
 

@@ -36,17 +36,13 @@ def main_result(folder: Path) -> Iterator[Table]:
     if designs is not None:
         said.append(words.residual(designs))
     said.append(words.alarms(one[one.model.isin(table.model)], short=True))
-    elsewhere = [_elsewhere(words.most_models(rows)) for _, rows in others(every, table)]
+    others = every[every.data != table.data.iloc[0]].groupby("data")
+    elsewhere = [_elsewhere(words.most_models(rows)) for _, rows in others]
     text = "\n\n".join([" ".join(said), *filter(None, elsewhere)])
     where = f"{one.data_source.iloc[0]}; {one.train_images.iloc[0]:.0f} train, "
     where += f"{one.test_images.iloc[0]:.0f} test; sam_mini and all others at "
     where += f"{one.image_size.iloc[0]:.0f} pixels. "
     yield Table(headers, lines, f"{where}{provenance(one)}", text=text)
-
-
-def others(every: pd.DataFrame, table: pd.DataFrame):
-    """The rows of a summary by dataset, without the dataset of `table`."""
-    return every[every.data != table.data.iloc[0]].groupby("data")
 
 
 def _elsewhere(table: pd.DataFrame) -> str:

@@ -298,10 +298,11 @@ def _ratio(sums: pd.Series, part: str, whole: str) -> float:
 def _by_images(runs: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """A row for each model, a column for each number of training images."""
     import tlseg_lite as tl
+    from tlseg_lite.experiments.run import real_images
     from tlseg_lite.experiments.words import name_of
 
     table = tl.comparison.summary(runs)
-    table["images"] = table.training_data.str.rpartition("-")[2].astype(int)
+    table["images"] = table.training_data.map(real_images)
     numbers = sorted(table.images.unique())
     lines = []
     for (model, side), rows in table.groupby(["model", "image_size"], sort=False):
@@ -313,7 +314,7 @@ def _by_images(runs: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
 
 
 def _gains(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """Of `words.scenes_first`: what the scenes add to each model."""
+    """Of `summary.scenes_first`: what the scenes add to each model."""
     from tlseg_lite.experiments.words import PLACES, name_of
 
     lines = []
@@ -329,7 +330,8 @@ def _gains(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
 def hundreds(folder: Path) -> Iterator[Table]:
     """Models on hundreds of real images, all or some of them, and the designs at a smaller size."""
     import tlseg_lite as tl
-    from tlseg_lite.experiments.words import name_of, scenes_first, trained_on
+    from tlseg_lite.experiments.summary import scenes_first
+    from tlseg_lite.experiments.words import name_of, trained_on
 
     frame = tl.comparison.read(folder / "comparison_real.csv")
     frame = frame[frame.status == "done"]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tlseg_lite.experiments import words
-from tlseg_lite.experiments.summary import seeds_needed
+from tlseg_lite.experiments.summary import scenes_first, seeds_needed
 
 
 def table(**means):
@@ -204,6 +204,12 @@ def test_alarms_are_counted_over_all_seeds():
     assert "90 to 100 % get an alarm" in words.alarms(both, short=True)
 
 
+def counts(miou):
+    """Pixels with this IoU of both classes."""
+    right = round(1e6 * miou)
+    return {"test_tp": right, "test_tn": right, "test_fp": 10**6 - right, "test_fn": 0}
+
+
 def scene_rows():
     """Of UNet and TransLandSeg with 5 and all images, without and after scenes, two seeds."""
     gains = {("unet", 5): 0.03, ("unet", 300): -0.01, ("TransLandSeg", 5): 0.0}
@@ -213,23 +219,23 @@ def scene_rows():
             name = "real" if images == 300 else f"real-{images}"
             about = {
                 "data": "bijie-blocks", "image_size": 128, "model": model, "backbone": "",
-                "seed": seed, "fold": 0, "status": "done",
+                "seed": seed, "fold": 0, "folds": 1, "status": "done",
             }  # fmt: skip
             score = 0.7 + 0.01 * seed
             recipe = {"real": {"epochs": 3}}
             rows.append(
                 about
-                | {"training_data": name, "train_images": images, "test_miou": score}
+                | {"training_data": name, "train_images": images, **counts(score)}
                 | {"recipe": json.dumps(recipe)}
             )
             more = {"training_data": f"synthetic+{name}", "train_images": 1500 + images}
-            more |= {"test_miou": score + gain + 0.0008 * seed}
+            more |= counts(score + gain + 0.0008 * seed)
             rows.append(about | more | {"recipe": json.dumps(recipe | {"scenes": {"epochs": 4}})})
     return pd.DataFrame(rows)
 
 
 def test_what_scenes_add_is_paired_by_seed_and_number_of_images():
-    table = words.scenes_first(scene_rows())
+    table = scenes_first(scene_rows())
     assert table[["model", "images", "pairs"]].to_numpy().tolist() == [
         ["TransLandSeg", 5, 2],
         ["unet", 5, 2],
@@ -250,9 +256,22 @@ def test_scenes_are_not_paired_with_another_recipe_or_dataset():
     for name, value in (("recipe", json.dumps({"real": {"epochs": 9}})), ("data", "other")):
         other = rows.copy()
         other.loc[first, name] = value
-        assert words.scenes_first(other).empty
+        assert scenes_first(other).empty
     diverged = rows.assign(status="diverged: loss is nan")
-    assert "No row" in words.scenes(words.scenes_first(diverged))
+    assert "No row" in words.scenes(scenes_first(diverged))
+
+
+def test_scenes_count_the_pixels_of_all_folds_and_leave_incomplete_seeds_out():
+    rows = scene_rows().query("model == 'unet'")
+    rows = rows[rows.train_images.isin((5, 1505))].assign(folds=2)
+    other = rows.assign(fold=1)
+    names = ["test_tp", "test_fp", "test_fn", "test_tn"]
+    other[names] = 3 * other[names].to_numpy()[:, [0, 2, 1, 3]]
+    both = pd.concat([rows, other[other.seed == 0]])
+    (one,) = scenes_first(both).itertuples()
+    assert one.pairs == 1
+    assert one.gain == pytest.approx(0.03)  # both folds have it: so has their sum
+    assert scenes_first(rows).empty
 
 
 def test_designs_of_the_ablation_have_names_for_readers():

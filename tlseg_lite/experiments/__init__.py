@@ -16,7 +16,7 @@ __getattr__, __dir__, __all__ = lazy(
         "results": "Rows add_masks read_masks",
         "splits": "Splits SyntheticSplits FoldSplits Holdout named_data",
         "summary": "FINDINGS MIDDLES PROTOCOL SETTING interval paired per_seed pooled_score "
-        "verdict",
+        "scenes_first verdict",
     },
     also=("words",),
 )

@@ -160,7 +160,7 @@ class Job:
         counts = tl.count_parameters(model)
         only_scenes = self.training_data == "synthetic"
         scenes = self.scenes.numbers[0] if self.has_scenes else 0
-        row = {} if not self.has_scenes else {"scenes_rate": self._scenes_rate()}
+        row = {"scenes_rate": self._scenes_rate()} if self.has_scenes else {}
         return row | {
             "train_images": scenes + (0 if only_scenes else len(train)),
             "test_images": len(test),

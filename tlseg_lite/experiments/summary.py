@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -213,6 +214,45 @@ def _reference(values: Mapping[tuple, pd.Series], reference: str, name: tuple) -
 
 def _diverged(runs: pd.DataFrame) -> int:
     return int(runs.status.str.startswith("diverged").sum()) if "status" in runs else 0
+
+
+def scenes_first(frame: pd.DataFrame) -> pd.DataFrame:
+    """What learning synthetic scenes before the real images adds, paired by seed.
+
+    A row after scenes is compared with the one of the same model, seed, input size and real
+    images, learned with the same recipe, that has seen no scenes.
+
+    Args:
+        frame: from `comparison.read`.
+
+    Returns:
+        data, image_size, model, images (training images that are real), without, after (means of
+        the seeds of both), gain, gain_low, gain_high (95 % over the seeds), pairs; scores are
+        fractions; a row for each model and number of images, ascending.
+    """
+    import pandas as pd
+
+    columns = ["data", "image_size", "model", "images"]
+    done = frame[(frame.status == "done") & frame.training_data.str.contains("real")]
+    done = done.assign(
+        own=done.training_data.str.removeprefix("synthetic+"),
+        recipe=[json.dumps(json.loads(text).get("real"), sort_keys=True) for text in done.recipe],
+    ).rename(columns={"train_images": "images"})
+    key = ["data", "image_size", "model", "backbone", "own", "recipe"]
+    first = done.training_data.str.startswith("synthetic+")
+    after = per_seed(done[first], by=key)[[*key, "seed", "value"]]
+    both = per_seed(done[~first], by=[*key, "images"]).merge(
+        after, on=[*key, "seed"], suffixes=("", "_after")
+    )
+    rows = []
+    for group, seeds in both.groupby(columns, sort=False):
+        gain, low, high = interval(seeds.value_after - seeds.value)
+        row = dict(zip(columns, group, strict=True))
+        row |= {"without": seeds.value.mean(), "after": seeds.value_after.mean()}
+        row |= {"gain": gain, "gain_low": low, "gain_high": high, "pairs": len(seeds)}
+        rows.append(row)
+    names = [*columns, "without", "after", "gain", "gain_low", "gain_high", "pairs"]
+    return pd.DataFrame(rows, columns=names).sort_values(columns, kind="stable")
 
 
 def contrast(

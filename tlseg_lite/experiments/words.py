@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from typing import TYPE_CHECKING
@@ -244,52 +243,13 @@ def trained_on(training_data: str) -> str:
     """Training data of a comparison for readers: ``"synthetic scenes, then 20 real images"``."""
     first, _, last = training_data.rpartition("+")
     kind, _, number = last.partition("-")
-    named = {"real": "all real images", "none": "nothing", "synthetic": "synthetic scenes"}
+    named = {"real": "all real images", "synthetic": "synthetic scenes"}
     text = f"{number} real images" if number else named.get(kind, kind)
     return f"synthetic scenes, then {text}" if first else text
 
 
-def scenes_first(frame: pd.DataFrame) -> pd.DataFrame:
-    """What learning synthetic scenes before the real images adds, paired by seed.
-
-    A row after scenes is compared with the one of the same model, seed, fold, input size and real
-    images, learned with the same recipe, that has seen no scenes.
-
-    Args:
-        frame: from `comparison.read`.
-
-    Returns:
-        data, image_size, model, images (training images that are real), without, after (means of
-        the seeds of both), gain, gain_low, gain_high (95 % over the seeds), pairs; scores are
-        fractions; a row for each model and number of images, ascending.
-    """
-    import pandas as pd
-
-    columns = ["data", "image_size", "model", "images"]
-    done = frame[(frame.status == "done") & frame.training_data.str.contains("real")]
-    first = done.training_data.str.startswith("synthetic+")
-    key = ["data", "image_size", "model", "backbone", "seed", "fold", "own", "recipe"]
-    done = done.assign(
-        own=done.training_data.str.removeprefix("synthetic+"),
-        recipe=[json.dumps(json.loads(text).get("real"), sort_keys=True) for text in done.recipe],
-    )
-    both = done[~first].merge(done[first], on=key, suffixes=("", "_after"))
-    both = both.assign(images=both.train_images)
-    rows = []
-    for group, runs in both.groupby(columns, sort=False):
-        seeds = runs.groupby("seed")[["test_miou", "test_miou_after"]].mean()
-        gain, low, high = interval(seeds.test_miou_after - seeds.test_miou)
-        row = dict(zip(columns, group, strict=True))
-        row |= {"without": seeds.test_miou.mean(), "after": seeds.test_miou_after.mean()}
-        row |= {"gain": gain, "gain_low": low, "gain_high": high, "pairs": len(seeds)}
-        rows.append(row)
-    names = [*columns, "without", "after", "gain", "gain_low", "gain_high", "pairs"]
-    table = pd.DataFrame(rows, columns=names)
-    return table.sort_values(["data", "image_size", "model", "images"], kind="stable")
-
-
 def scenes(table: pd.DataFrame) -> str:
-    """`scenes_first` in words, a line for each model."""
+    """`summary.scenes_first` in words, a line for each model."""
     lines = []
     for (_, side, model), rows in table.groupby(["data", "image_size", "model"], sort=False):
         found = []
