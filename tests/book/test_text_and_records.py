@@ -249,3 +249,34 @@ def test_data_page_says_which_design_validation_prefers():
     table = table[(table.data == "bijie-blocks") & (table.image_size == 256)]
     table = table.set_index(["training_data", "model", "seed"]).test_miou["real"]
     assert 0 < table["TransLandSeg-1", 0] - table["TransLandSeg", 0] < 0.01
+
+
+def test_chapter_7_landslides_of_few_pixels():
+    assert says("07", "At 128 pixels TransLandSeg finds one in a hundred of the small landslides, "
+                "UNet nearly one in five, and of the middle ones UNet finds three times as "
+                "many. What the adapters add is found among the large ones.")  # fmt: skip
+    assert says("07", "Enlarged to 256 pixels TransLandSeg finds one in thirteen of the small and "
+                "a third of the middle ones, and its MIoU rises by four points, at three times the "
+                "cost.")  # fmt: skip
+    rows = tl.comparison.read(ROOT / "book" / "results" / "comparison_real.csv")
+    rows = rows[(rows.data == "landslide4sense-blocks") & (rows.training_data == "real")]
+    sums = rows.groupby(["image_size", "model"]).sum(numeric_only=True)
+    found = {s: sums[f"test_{s}_found"] / sums[f"test_{s}"] for s in ("small", "middle", "large")}
+    own, unet, decoder = (128, "TransLandSeg"), (128, "unet"), (128, "decoder-only")
+    assert 0.005 < found["small"][own] < 0.015
+    assert 0.18 < found["small"][unet] < 0.2
+    assert 2.5 < found["middle"][unet] / found["middle"][own] < 3.5
+    added = {size: 100 * (share[own] - share[decoder]) for size, share in found.items()}
+    assert added["large"] > 10
+    assert added["middle"] < 6
+    assert added["small"] < 1
+    fine = (256, "TransLandSeg")
+    assert 1 / 14 < found["small"][fine] < 1 / 12
+    assert 0.3 < found["middle"][fine] < 0.36
+    assert says("07", "they are a third of what there is, and with the middle ones three quarters.")
+    small, middle, large = (sums[f"test_{size}"][own] for size in found)
+    assert 0.31 < small / (small + middle + large) < 0.36
+    assert 0.73 < (small + middle) / (small + middle + large) < 0.78
+    means = rows.groupby(["image_size", "model"])[["test_miou", "seconds"]].mean()
+    assert 3.5 < 100 * (means.test_miou[fine] - means.test_miou[own]) < 4.5
+    assert 2.5 < means.seconds[fine] / means.seconds[own] < 3.5

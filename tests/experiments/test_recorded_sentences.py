@@ -289,3 +289,26 @@ def test_training_data_have_names_for_readers():
     ]
     assert words.trained_on("synthetic+real") == "synthetic scenes, then all real images"
     assert words.trained_on("soup") == "soup"
+
+
+def test_landslides_by_size_are_paired_by_seed():
+    rows = pd.DataFrame(
+        {
+            "data": "landslide4sense-blocks",
+            "seed": [0, 1, 0, 1, 0],
+            "model": ["TransLandSeg"] * 2 + ["unet"] * 2 + ["ccnet"],
+            "test_miou": 0.7,
+            "test_small": 100, "test_small_found": [10, 12, 30, 30, 50],
+            "test_middle": 10, "test_middle_found": [5, 5, 5, 7, 9],
+            "test_large": 4, "test_large_found": [2, 4, 2, 4, 4],
+        }
+    )  # fmt: skip
+    text = words.by_size(rows)
+    assert "the small (under 20 pixels), the middle and the large ones (from 100)" in text
+    assert "CCNet 50, 90, 100; UNet 30, 60, 75; TransLandSeg 11, 50, 75." in text
+    assert "TransLandSeg minus UNet, points: small -19.0 (-31.7 to -6.3); middle -10.0 (" in text
+    assert "large +0.0 (+0.0 to +0.0)." in text
+    assert "CCNet, points" not in text
+    assert "minus CCNet, points: small -40.0; middle -40.0" in words.by_size(rows, others=["ccnet"])
+    assert words.by_size(rows.drop(columns="test_small")) == "No row has landslides by size."
+    assert words.by_size(rows[:0]) == "No row has landslides by size."

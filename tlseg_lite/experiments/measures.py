@@ -54,8 +54,12 @@ def outlines(mask: Tensor, truth: Tensor) -> dict[str, int]:
 
 def measures_for(data: str) -> tuple[Measure, ...]:
     """Those of a set of images, by its name as in a row."""
-    kind = "landslide4sense" if "landslide4sense" in data else "bijie"
-    return landslides(SIZES[kind]), outlines
+    return landslides(edges_for(data)), outlines
+
+
+def edges_for(data: str) -> tuple[int, int]:
+    """Areas between small, middle and large landslides of a row's images, in their pixels."""
+    return SIZES["landslide4sense" if "landslide4sense" in data else "bijie"]
 
 
 def false_alarms(masks: Iterable[Tensor]) -> Mapping[str, int]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from tlseg_lite.experiments.measures import edges_for
 from tlseg_lite.experiments.summary import (
     FINDINGS,
     MOST_SEEDS,
@@ -327,6 +329,41 @@ def alarms(frame: pd.DataFrame, *, short: bool = False) -> str:
         )
     number = known.test_negatives.iloc[0]
     return f"{number:.0f} images without a landslide. Something is marked by {'; '.join(found)}."
+
+
+def by_size(
+    runs: pd.DataFrame,
+    reference: str = "TransLandSeg",
+    others: Iterable[str] = ("decoder-only", "unet"),
+) -> str:
+    """Landslides that each model finds, by size, and the reference's lead in the share found.
+
+    Args:
+        runs: finished rows of one protocol from `comparison.read`, one fold each, with the counts
+            ``test_small``, ``test_small_found`` and so on.
+        reference: the model whose leads are given.
+        others: the models that it is compared with, paired by seed; those that are there.
+    """
+    runs = runs[runs.filter(["test_small"]).notna().any(axis=1)]
+    if runs.empty:
+        return "No row has landslides by size."
+    wide = {}
+    for size in ("small", "middle", "large"):
+        share = runs[f"test_{size}_found"] / runs[f"test_{size}"]
+        wide[size] = runs.assign(share=share).pivot(index="seed", columns="model", values="share")
+    means = {size: table.mean() for size, table in wide.items()}
+    order = sum(means.values()).sort_values(ascending=False).index
+    shares = {m: ", ".join(f"{100 * by[m]:.0f}" for by in means.values()) for m in order}
+    small, large = edges_for(runs.data.iloc[0])
+    text = f"Landslides found, in percent of the small (under {small:,} pixels), the middle and "
+    text += f"the large ones (from {large:,}): "
+    text += "; ".join(f"{name_of(model)} {share}" for model, share in shares.items()) + "."
+    for model in others:
+        if {reference, model} <= shares.keys():
+            leads = {size: (t[reference] - t[model]).dropna() for size, t in wide.items()}
+            found = "; ".join(f"{size} {points(*interval(v))}" for size, v in leads.items())
+            text += f"\n{reference} minus {name_of(model)}, points: {found}."
+    return text
 
 
 PLACES = {
