@@ -151,6 +151,34 @@ def test_map_and_automatic_masks(page, adapted, scene):
 
 
 @needs_chromium
+def test_what_comes_late_does_not_speak_over_what_came_after(page):
+    fresh(page)
+    said = page.js("""(async () => {
+      const live = document.querySelector('.tlseg-live').live, ask = live.models.ask;
+      const state = () => document.querySelector('.state').textContent;
+      let release;
+      const gate = new Promise(done => { release = done; });
+      live.models.ask = async (...given) => {
+        const answer = await ask.apply(live.models, given);
+        if (given[0] === "map") await gate;
+        return answer;
+      };
+      try {
+        live.logits = null;
+        const map = live.landslides();
+        await live.openFile(new Blob(["no picture"]));
+        const before = state();
+        release();
+        await map;
+        return [before, state(), live.shown.length];
+      } finally { delete live.models.ask; }
+    })()""")
+    assert said[0].startswith("This file is no picture")
+    assert said[1] == said[0]
+    assert said[2] == 1  # the map itself is there
+
+
+@needs_chromium
 def test_own_image_and_outlines(page, sam, tmp_path):
     wide = np.zeros((60, 120, 3), np.uint8) + np.array([40, 90, 40], np.uint8)
     wide[15:45, 30:80] = [200, 150, 90]

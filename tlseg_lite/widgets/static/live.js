@@ -172,13 +172,17 @@ class Live {
     URL.revokeObjectURL(url);
   }
   async open(url) {
-    const turn = this.turn = (this.turn || 0) + 1;  // what an earlier one says is out of date
     const picture = new Image();
     picture.src = url;
+    const opening = this.opening = picture;
     try { await picture.decode(); } catch {
+      if (opening !== this.opening) return;
+      this.turn = (this.turn || 0) + 1;  // an image that is still on its way says nothing any more
       this.say("This file is no picture that the browser can read; try a PNG or a JPEG.");
       return;
     }
+    if (opening !== this.opening) return;  // a later file has overtaken this one
+    const turn = this.turn = (this.turn || 0) + 1;  // what an earlier one says is out of date
     const scale = Math.min(1, LARGEST / Math.max(picture.naturalWidth, picture.naturalHeight));
     const size = { w: Math.max(1, Math.round(picture.naturalWidth * scale)),
       h: Math.max(1, Math.round(picture.naturalHeight * scale)) };
@@ -324,21 +328,25 @@ class Live {
 
   async landslides() {
     const slider = this.$(".cut"), picture = this.picture;
+    const turn = this.turn = (this.turn || 0) + 1;
     if (!this.logits) {
       this.say("The map is being computed.");
       const { logits } = await this.models.ask("map", { image: this.input });
       if (picture !== this.picture) return;
       this.logits = this.atNative(logits, this.about.image_size);
     }
-    if (slider.hidden) this.clear();
-    this.turn = (this.turn || 0) + 1;
+    const late = turn !== this.turn;  // a later click, or a file that is no picture
+    if (late && this.shown.length) return;
+    if (slider.hidden && !late) this.clear();
     const p = Number(slider.querySelector("input").value) / 100;
     const mask = over(this.logits, Math.log(p / (1 - p)));
     slider.hidden = false;
     slider.querySelector("output").textContent = p.toFixed(2);
     this.shown = [{ mask }];
-    this.say(`The adapted model's map at threshold ${p.toFixed(2)}: ${percent(share(mask))} of the `
-      + "image is landslide.");
+    if (!late) {
+      this.say(`The adapted model's map at threshold ${p.toFixed(2)}: ${percent(share(mask))} of `
+        + "the image is landslide.");
+    }
     this.draw();
   }
 
