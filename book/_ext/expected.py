@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,32 +136,13 @@ def _curve(frame: pd.DataFrame, model: str) -> str:
 
 def _trials(path: Path) -> str:
     """The trials on validation, by their scores."""
+    from tlseg_lite.experiments import words
+
     if not path.is_file():
         return ""
     trials = pd.read_csv(path)
-    trials = trials[trials.status == "done"].sort_values("val_miou", ascending=False)
-    found = [
-        f"{_trial(r)}: {100 * r.val_miou:.1f}, augmented {100 * r.val_miou_8_views:.1f}"
-        for r in trials.itertuples()
-    ]
-    words = "MIoU on validation, and with test-time augmentation (augmented), one seed each."
-    return f"{words} {'; '.join(found)}" if found else ""
-
-
-def _trial(row) -> str:
-    """A trial's settings in words."""
-    recipe = json.loads(row.recipe)
-    text = f"{_name(row.model)} at {row.image_size:.0f} px, {row.epochs:.0f} epochs, "
-    text += f"rate {recipe['learning_rate']:g}"
-    if recipe.get("precision") == "no":
-        text += ", in float32"
-    if recipe.get("batch_size", 4) != 4:
-        text += f", batches of {recipe['batch_size']}"
-    if not recipe.get("augment", True):
-        text += ", no augmentation"
-    if recipe.get("ema"):
-        text += f", weights averaged ({recipe['ema']:g})"
-    return text + (", after synthetic scenes" if row.trial.startswith("scenes") else "")
+    trials = trials[trials.status == "done"]
+    return words.trials(trials) if len(trials) else ""
 
 
 def _scenes(every: pd.DataFrame) -> str:

@@ -312,3 +312,24 @@ def test_landslides_by_size_are_paired_by_seed():
     assert "minus CCNet, points: small -40.0; middle -40.0" in words.by_size(rows, others=["ccnet"])
     assert words.by_size(rows.drop(columns="test_small")) == "No row has landslides by size."
     assert words.by_size(rows[:0]) == "No row has landslides by size."
+
+
+def test_trials_of_a_recipe_have_their_settings():
+    plain = {"learning_rate": 2e-3, "batch_size": 4, "augment": True, "precision": "bf16"}
+    other = {"learning_rate": 5e-4, "batch_size": 8, "augment": False, "precision": "no"}
+    frame = pd.DataFrame(
+        {
+            "trial": ["short", "scenes-ema"],
+            "model": ["unet", "TransLandSeg"],
+            "image_size": 256,
+            "epochs": [6, 30],
+            "recipe": [json.dumps(other), json.dumps(plain | {"ema": 0.99})],
+            "val_miou": [0.7, 0.8],
+            "val_miou_8_views": [0.71, 0.82],
+        }
+    )
+    text = words.trials(frame)
+    own = "TransLandSeg at 256 px, 30 epochs, rate 0.002, weights averaged (0.99), after synthetic"
+    assert f"one seed each. {own} scenes: 80.0, 82.0; UNet at 256 px, 6 epochs" in text
+    assert text.endswith("rate 0.0005, in float32, batches of 8, no augmentation: 70.0, 71.0.")
+    assert "No trial" in words.trials(frame[:0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterable
@@ -364,6 +365,38 @@ def by_size(
             found = "; ".join(f"{size} {points(*interval(v))}" for size, v in leads.items())
             text += f"\n{reference} minus {name_of(model)}, points: {found}."
     return text
+
+
+def trials(frame: pd.DataFrame) -> str:
+    """The trials of a search for a recipe, by their scores on validation.
+
+    Args:
+        frame: finished rows of ``book/results/recipe_search.csv``.
+    """
+    if frame.empty:
+        return "No trial of a recipe is there."
+    found = [
+        f"{_settings(r)}: {percent(r.val_miou)}, {percent(r.val_miou_8_views)}"
+        for r in frame.sort_values("val_miou", ascending=False).itertuples()
+    ]
+    text = "MIoU in percent on validation, then with test-time augmentation, one seed each."
+    return f"{text} {'; '.join(found)}."
+
+
+def _settings(row) -> str:
+    """A trial's model and settings."""
+    recipe = json.loads(row.recipe)
+    text = f"{name_of(row.model)} at {row.image_size:.0f} px, {row.epochs:.0f} epochs, "
+    text += f"rate {recipe['learning_rate']:g}"
+    if recipe.get("precision") == "no":
+        text += ", in float32"
+    if recipe.get("batch_size", 4) != 4:
+        text += f", batches of {recipe['batch_size']}"
+    if not recipe.get("augment", True):
+        text += ", no augmentation"
+    if recipe.get("ema"):
+        text += f", weights averaged ({recipe['ema']:g})"
+    return text + (", after synthetic scenes" if row.trial.startswith("scenes") else "")
 
 
 PLACES = {
