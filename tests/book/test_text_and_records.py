@@ -303,3 +303,23 @@ def test_chapter_7_at_twice_the_side():
     whole = means[128, "full-fine-tuning-tenth-rate"] - means[128, "TransLandSeg"]
     assert whole == pytest.approx(1.5, abs=0.25)
     assert round(means[256, "unet"], 1) == 82.3
+
+
+def test_chapter_4_bottlenecks_and_depth():
+    assert says("04", "about a point with two of eight; a bottleneck of one, two or three loses "
+                "half a point or less, and a wider one than $d = 6$ gains as much. None of these "
+                "steps is decided.")  # fmt: skip
+    grid = tl.ablation.read(ROOT / "book" / "results" / "ablation_real.csv")
+    table = tl.ablation.summary(grid).set_index("design")
+    assert table.pairs.drop("TransLandSeg").min() == 5
+    points = 100 * table.difference
+    by_blocks = [points[[f"first-{n}-blocks", f"last-{n}-blocks"]].mean() for n in (2, 4, 6)]
+    assert by_blocks == sorted(by_blocks)
+    assert -1.2 < by_blocks[0] < -0.8
+    assert all(-0.6 < points[f"bottleneck-{d}"] < 0 for d in (1, 2, 3))
+    assert all(0 < points[f"bottleneck-{d}"] < 0.6 for d in (12, 24))
+    parts = table[table.index.str.contains("bottleneck|blocks")]
+    assert (parts.difference_low < 0).all()
+    assert (parts.difference_high > 0).all()
+    assert says("04", "are ahead of the paper's choice, by an interval that ends at zero")
+    assert 0 < 100 * table.difference_low["TransLandSeg-1"] < 0.05
