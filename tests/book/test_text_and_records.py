@@ -330,8 +330,9 @@ def test_chapter_4_bottlenecks_and_depth():
 
 def test_chapter_7_where_the_lines_cross():
     assert says("07", "The lines cross at about 40 images. With five or ten the mean of "
-                "TransLandSeg is several points above UNet's; with 80 and more UNet's is above, by "
-                "half a point to a point and a half, and with all images that is decided.")  # fmt: skip
+                "TransLandSeg is several points above UNet's; with 80 and more UNet's is "
+                "above, by half a point to a point and a half, and with all images the "
+                "interval just leaves zero out.")  # fmt: skip
     assert "With fewer than forty images the pre-trained model is ahead of" in page("intro.md")
     rows = tl.comparison.read(ROOT / "book" / "results" / "comparison_real.csv")
     rows = rows[(rows.data == "bijie-blocks") & (rows.image_size == 128)]
@@ -347,7 +348,8 @@ def test_chapter_7_where_the_lines_cross():
     assert unet[20] > 0.5
     assert abs(unet[40]) < 0.5
     assert unet[[80, 160, 378]].between(-1.7, -0.4).all()
-    assert interval((scores["TransLandSeg"] - scores["unet"])[378].dropna())[2] < 0
+    high = interval((scores["TransLandSeg"] - scores["unet"])[378].dropna())[2]
+    assert -0.3 < high < 0
     assert says("07", "With five images UNet's score moves by seventeen points from one draw to "
                 "the next, TransLandSeg's by four")  # fmt: skip
     spread = scores.loc[5].max() - scores.loc[5].min()
