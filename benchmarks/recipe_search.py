@@ -42,6 +42,7 @@ TRIALS = {
     "rate-2e-3-60-epochs": ("TransLandSeg", 256, {"learning_rate": 2e-3, "epochs": 60}),
     "rate-2e-3-384px": ("TransLandSeg", 384, {"learning_rate": 2e-3}),
     "rate-2e-3-no-decay": ("TransLandSeg", 256, {"learning_rate": 2e-3, "weight_decay": 0.0}),
+    "rate-2e-3-no-augment": ("TransLandSeg", 256, {"learning_rate": 2e-3, "augment": False}),
     "rate-2e-3-seed-1": ("TransLandSeg", 256, {"learning_rate": 2e-3, "seed": 1}),
     "unet": ("unet", 256, {}),
     "unet-rate-1e-3": ("unet", 256, {"learning_rate": 1e-3}),
