@@ -208,7 +208,7 @@ def _by_region(dataset, regions: list[str], seed: int):
 
 def recipe_from(options: argparse.Namespace, images: int | None = None):
     """The recipe of ``--recipe`` for so many images, with the options that change it."""
-    from tlseg_lite.training.recipe import named_recipe
+    from tlseg_lite.training.recipe import AUGMENTATIONS, named_recipe
 
     changes = {
         name: getattr(options, name)
@@ -218,6 +218,8 @@ def recipe_from(options: argparse.Namespace, images: int | None = None):
         )
         if getattr(options, name, None) is not None
     }
+    if getattr(options, "augment", None) is not None:
+        changes["augment"] = AUGMENTATIONS[options.augment]
     if getattr(options, "prompts", False):
         changes["clicks"] = options.clicks or ROUNDS
     return replace(named_recipe(options.recipe, images), **changes)

@@ -70,13 +70,18 @@ def _add_model(p: argparse.ArgumentParser) -> None:
 
 
 def _add_recipe(p: argparse.ArgumentParser) -> None:
-    from tlseg_lite.training.recipe import CACHES, KEPT, PRECISIONS, RECIPES
+    from tlseg_lite.training.recipe import AUGMENTATIONS, CACHES, KEPT, PRECISIONS, RECIPES
 
     p.add_argument("--recipe", choices=RECIPES, default="for_this_machine")
     p.add_argument("--epochs", type=whole(1))
     p.add_argument("--batch-size", type=whole(1))
     p.add_argument("--learning-rate", type=positive)
     p.add_argument("--precision", choices=PRECISIONS)
+    p.add_argument(
+        "--augment",
+        choices=AUGMENTATIONS,
+        help="changes of the training images: all, flips and quarter turns alone, or none",
+    )
     p.add_argument("--keep", choices=KEPT, help="weights of the best epoch on validation, or last")
     p.add_argument(
         "--ema",

@@ -392,8 +392,9 @@ def _settings(row) -> str:
         text += ", in float32"
     if recipe.get("batch_size", 4) != 4:
         text += f", batches of {recipe['batch_size']}"
-    if not recipe.get("augment", True):
-        text += ", no augmentation"
+    text += {False: ", no augmentation", "turns": ", flips and quarter turns only"}.get(
+        recipe.get("augment", True), ""
+    )
     if recipe.get("ema"):
         text += f", weights averaged ({recipe['ema']:g})"
     return text + (", after synthetic scenes" if row.trial.startswith("scenes") else "")

@@ -105,12 +105,16 @@ class TrainingBatches:
             yield batch, self._batches.images(index)
 
 
+TURNS = Augment(brightness=0, contrast=0, saturation=0, hue=0, angle=0, zoom=1)
+"""Flips and quarter turns alone, which need no resampling."""
+
+
 def prepared(train: Dataset, size: int, recipe: Recipe) -> Prepared:
     """Training images as the model's squares, from the recipe's cache, augmented."""
     if not recipe.augment:
         return Prepared(cached(train, recipe.cache, None, recipe.workers), size)
     kept = cached(train, recipe.cache, size, recipe.workers)
-    return Prepared(kept, size, Augment(), recipe.seed)
+    return Prepared(kept, size, Augment() if recipe.augment is True else TURNS, recipe.seed)
 
 
 def check_datasets(train: Dataset, val: Dataset) -> None:

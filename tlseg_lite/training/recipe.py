@@ -15,6 +15,8 @@ from tlseg_lite.sam.variants import VARIANTS
 
 PRECISIONS = ("no", "bf16", "fp16")
 KEPT = ("best", "last")
+AUGMENTATIONS = {"all": True, "turns": "turns", "none": False}
+"""Values of `Recipe.augment` by their names for a command line."""
 _LATER = ("ema", "clicks")
 """Fields that older records do not know; they are switched off there."""
 HOW = ("workers", "micro_batch", "checkpointing", "compile", "cache")
@@ -66,7 +68,8 @@ class Recipe:
         dice_weight: share of Dice in the loss, in [0, 1].
         precision: ``"no"`` (float32), ``"bf16"`` or ``"fp16"`` autocast.
         clip: the gradient's norm is cut to this; 0: never.
-        augment: flips, turns, zooms and colour changes on training images.
+        augment: changes of the training images: True, flips, turns, zooms and colour changes;
+            ``"turns"``, flips and quarter turns alone; False, none.
         keep: the weights that are left: ``"best"``, of the epoch with the best validation MIoU, or
             ``"last"``, of the last epoch. A handful of validation images chooses by luck; then the
             number of epochs is better fixed beforehand.
@@ -94,7 +97,9 @@ class Recipe:
     dice_weight: float = _number(0.5, high=1.0)
     precision: str = _one_of("no", PRECISIONS)
     clip: float = _number(1.0)
-    augment: bool = _switch(True)
+    augment: bool | str = _setting(
+        True, lambda value: isinstance(value, bool) or value == "turns", 'True, "turns" or False'
+    )
     keep: str = _one_of("best", KEPT)
     ema: float = _setting(0.0, _is_share, "a number from 0.0 to below 1.0")
     clicks: int = _whole(0)
