@@ -64,7 +64,12 @@ def add_options(parser: argparse.ArgumentParser, out: Path, **defaults) -> None:
     parser.add_argument("--val", type=float, help="share of the real images that validates")
     parser.add_argument("--root", type=Path, help="of blocks: the full set (else TLSEG_REAL)")
     parser.add_argument("--precision", help="bf16 where the processor knows it")
-    parser.add_argument("--augment", choices=AUGMENTATIONS, help="changes of training images")
+    parser.add_argument(
+        "--augment",
+        choices=AUGMENTATIONS,
+        default="all",
+        help="changes of training images; all, as in most recorded rows",
+    )
     parser.add_argument("--image-size", type=int, help="side of SAM's input instead of its own")
     parser.add_argument("--minutes", type=float, help="start no further run after this time")
     parser.add_argument("--out", type=Path, default=out)
@@ -82,9 +87,7 @@ def changed(recipe: tl.Recipe, chosen: argparse.Namespace) -> tl.Recipe:
     """The recipe with what the options say."""
     names = ("epochs", "learning_rate", "keep", "precision")
     given = {name: getattr(chosen, name) for name in names if getattr(chosen, name) is not None}
-    if chosen.augment is not None:
-        given["augment"] = AUGMENTATIONS[chosen.augment]
-    return replace(recipe, **given)
+    return replace(recipe, augment=AUGMENTATIONS[chosen.augment], **given)
 
 
 def options() -> argparse.Namespace:

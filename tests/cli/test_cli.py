@@ -144,6 +144,22 @@ def test_the_papers_recipe_takes_the_papers_encoders(recipe, encoder, size, monk
     assert asked == {"name": "unet", "encoder": encoder, "image_size": size, "seed": 0}
 
 
+def test_the_augmentation_by_its_name():
+    from tlseg_lite.cli import commands as cli
+    from tlseg_lite.cli import options as cli_options
+
+    arguments = ["train", "--data", "bijie", "--root", "x", "--out", "x", "--recipe", "laptop"]
+
+    def augment(*more):
+        options = cli.build_parser().parse_args([*arguments, *more])
+        return cli_options.recipe_from(options, 20).augment
+
+    assert augment() is True
+    assert augment("--augment", "all") is True
+    assert augment("--augment", "turns") == "turns"
+    assert augment("--augment", "none") is False
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

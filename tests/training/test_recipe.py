@@ -38,6 +38,7 @@ class TestRecipe:
             ("keep", "worst"),
             ("ema", 1),
             ("ema", -0.1),
+            ("augment", "flips"), ("augment", 1),
         ],
     )  # fmt: skip
     def test_impossible_values(self, field, value):
@@ -81,6 +82,8 @@ class TestRecipe:
         assert few == tl.Recipe.laptop()
         assert few.learning_rate == 5e-4
         assert many.learning_rate == 2e-3
+        assert few.augment is True
+        assert many.augment == "turns"
         assert many.epochs == few.epochs
         assert many.why.startswith("378 images")
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)

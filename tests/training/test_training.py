@@ -276,6 +276,27 @@ def test_counting_asks_the_device_once(monkeypatch):
     assert sum(counts.counts()) == sum(item["mask"].numel() for item in data)
 
 
+def test_the_augmentation_is_the_recipe_s():
+    from tlseg_lite.training.loader import prepared
+
+    def augment(value):
+        return prepared(Blobs(2), 64, replace(RECIPE, augment=value)).augment
+
+    assert augment(False) is None
+    assert augment(True) == tl.data.Augment()
+    image = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0))
+    sample = {"image": image, "mask": image[:1].round()}
+    ways = [turned.rot90(k, (1, 2)) for turned in (image, image.flip(2)) for k in range(4)]
+    seen = set()
+    for seed in range(40):
+        after = augment("turns")(sample, torch.Generator().manual_seed(seed))
+        same = [torch.equal(way, after["image"]) for way in ways]
+        assert sum(same) == 1  # one of the eight, and the mask goes with it
+        assert torch.equal(after["mask"], after["image"][:1].round())
+        seen.add(same.index(True))
+    assert len(seen) == 8
+
+
 def test_validation_images_are_prepared_by_the_workers(model, tmp_path):
     """The squares come out of the loader; the main process never sees the native image."""
     (samples, squares), *_ = evaluation._batches(model, Blobs(4), 3, workers=1)

@@ -138,14 +138,15 @@ class Recipe:
 
         Args:
             images: for training. From `HUNDREDS` on the learning rate is four times that for a
-                few: the best of those tried for TransLandSeg on Bijie's validation images
+                few, and the augmentation is flips and quarter turns alone: the best of those
+                tried for TransLandSeg on Bijie's validation images
                 (book/results/recipe_search.csv). A UNet from scratch wants 5e-4 there, too.
                 None: a few.
         """
         if images is None or images < HUNDREDS:
             return cls(cache="memory")
-        why = f"{images} images: the laptop's recipe for hundreds, learning rate 2e-3"
-        return cls(cache="memory", learning_rate=2e-3, why=why)
+        why = f"{images} images: the laptop's recipe for hundreds, learning rate 2e-3, turns alone"
+        return cls(cache="memory", learning_rate=2e-3, augment="turns", why=why)
 
     @classmethod
     def t4(cls, sam: str = "vit_b") -> Recipe:
