@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -159,7 +160,8 @@ def _best(frame: pd.DataFrame, model: str) -> str:
 
     rows = frame[(frame.model == model) & (frame.image_size == 256)]
     found = [
-        f"{100 * r.test_miou:.1f} (trained on {words.trained_on(r.training_data)}, seed {r.seed})"
+        f"{100 * r.test_miou:.1f} (trained on {words.trained_on(r.training_data)}, seed {r.seed}"
+        f"{words.augmentation(json.loads(r.recipe))})"
         for r in rows.itertuples()
     ]
     return ", ".join(found)

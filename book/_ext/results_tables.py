@@ -6,6 +6,7 @@ Nothing here is typed by hand: a file that is not there makes its rows say "not 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -331,7 +332,7 @@ def hundreds(folder: Path) -> Iterator[Table]:
     """Models on hundreds of real images, all or some of them, and the designs at a smaller size."""
     import tlseg_lite as tl
     from tlseg_lite.experiments.summary import scenes_first
-    from tlseg_lite.experiments.words import name_of, trained_on
+    from tlseg_lite.experiments.words import augmentation, name_of, trained_on
 
     frame = tl.comparison.read(folder / "comparison_real.csv")
     frame = frame[frame.status == "done"]
@@ -339,10 +340,13 @@ def hundreds(folder: Path) -> Iterator[Table]:
     details += "tolerance), landslides found (IoU of a half and more) by size, and of the images "
     details += "without a landslide those with an alarm, and their pixels that are marked."
     few = frame.training_data.str.fullmatch(r"(?:synthetic\+)?real-\d+")
-    for (_, data, side), runs in frame[~few].groupby(["training_data", "data", "image_size"]):
+    whole = frame[~few]
+    changes = whole.recipe.map(lambda text: augmentation(json.loads(text))).rename("augmentation")
+    settings = [whole.training_data, whole.data, whole.image_size, changes]
+    for (_, data, side, change), runs in whole.groupby(settings):
         kind = runs.training_data.iloc[0]
         how = "sam_mini without training" if kind == "none" else f"trained on {trained_on(kind)}"
-        title = f"{_heading(data)}, {side:.0f} pixels a side: {how}"
+        title = f"{_heading(data)}, {side:.0f} pixels a side: {how}{change}"
         note = f"From comparison_real.csv. {provenance(runs)}"
         yield Table(*_leads(tl.comparison.summary(runs)), note, title)
         if runs.trainable.max():

@@ -333,3 +333,10 @@ def test_trials_of_a_recipe_have_their_settings():
     assert f"one seed each. {own} scenes: 80.0, 82.0; UNet at 256 px, 6 epochs" in text
     assert text.endswith("rate 0.0005, in float32, batches of 8, no augmentation: 70.0, 71.0.")
     assert "No trial" in words.trials(frame[:0])
+
+
+def test_augmentation_that_is_left_out_is_said():
+    assert words.augmentation({"augment": True}) == words.augmentation({}) == ""
+    assert words.augmentation({"augment": False}) == ", no augmentation"
+    stages = {"scenes": {"augment": True}, "real": {"augment": "turns"}}
+    assert words.augmentation(stages) == ", flips and quarter turns only"

@@ -392,12 +392,22 @@ def _settings(row) -> str:
         text += ", in float32"
     if recipe.get("batch_size", 4) != 4:
         text += f", batches of {recipe['batch_size']}"
-    text += {False: ", no augmentation", "turns": ", flips and quarter turns only"}.get(
-        recipe.get("augment", True), ""
-    )
+    text += augmentation(recipe)
     if recipe.get("ema"):
         text += f", weights averaged ({recipe['ema']:g})"
     return text + (", after synthetic scenes" if row.trial.startswith("scenes") else "")
+
+
+def augmentation(recipe: dict) -> str:
+    """What a recipe leaves out of the usual augmentation: ``", no augmentation"``, or nothing.
+
+    Args:
+        recipe: `Recipe.as_dict`, as rows hold it in JSON; of a comparison also with its stages
+            (``"real"`` and ``"scenes"``), of which the last one counts.
+    """
+    last = recipe.get("real", recipe)
+    left_out = {False: ", no augmentation", "turns": ", flips and quarter turns only"}
+    return left_out.get(last.get("augment", True), "")
 
 
 PLACES = {
