@@ -48,6 +48,7 @@ def expected(folder: Path) -> Iterator[Table]:
         "Another place": lambda: _transfer(folder / "transfer.csv"),
         "Does learning synthetic": lambda: _scenes(every),
         "The same comparison on": lambda: _leads(small, _ASKED_FIRST),
+        "Do flips and quarter turns": lambda: _turns(small),
         "The other designs": lambda: _leads(small, list(set(small.model) - set(_ASKED_FIRST))),
         "Does the width": lambda: _group(grid, "bottleneck"),
         "Does it matter which": lambda: _group(grid, "depth"),
@@ -152,6 +153,22 @@ def _scenes(every: pd.DataFrame) -> str:
 
     table = scenes_first(every)
     return words.scenes(table).replace("\n", " ") if len(table) else ""
+
+
+def _turns(frame: pd.DataFrame) -> str:
+    """TransLandSeg with both augmentations, on validation and on the test images."""
+    from tlseg_lite.experiments import words
+
+    rows = frame[(frame.model == "TransLandSeg") & (frame.training_data == "real")]
+    change = rows.recipe.map(lambda text: words.augmentation(json.loads(text)))
+    seeds = rows[change == ", flips and quarter turns only"].seed
+    found = [
+        f"seed {r.seed}{how or ', all changes'}: {100 * r.val_miou:.1f} on validation, "
+        f"{100 * r.test_miou:.1f} on the test images"
+        for r, how in zip(rows.itertuples(), change, strict=True)
+        if r.seed in set(seeds)
+    ]
+    return "; ".join(found)
 
 
 def _best(frame: pd.DataFrame, model: str) -> str:

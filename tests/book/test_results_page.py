@@ -249,7 +249,7 @@ def test_every_expectation_has_its_measurement(tmp_path, recorded):
 
     text = expected.PREDICTIONS.read_text(encoding="utf-8")
     questions = expected.predictions(text)
-    assert len(questions) == text.count("\n| ") - 1 == 20
+    assert len(questions) == text.count("\n| ") - 1 == 21
     (table,) = expected.expected(RESULTS)
     assert [row[:2] for row in table.rows] == [list(pair) for pair in questions]
     answers = {row[0]: row[2] for row in table.rows}
