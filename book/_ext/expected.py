@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -160,8 +159,8 @@ def _turns(frame: pd.DataFrame) -> str:
     from tlseg_lite.experiments import words
 
     rows = frame[(frame.model == "TransLandSeg") & (frame.training_data == "real")]
-    change = rows.recipe.map(lambda text: words.augmentation(json.loads(text)))
-    seeds = rows[change == ", flips and quarter turns only"].seed
+    change = rows.recipe.map(words.augmentation)
+    seeds = rows[change != ""].seed
     found = [
         f"seed {r.seed}{how or ', all changes'}: {100 * r.val_miou:.1f} on validation, "
         f"{100 * r.test_miou:.1f} on the test images"
@@ -178,7 +177,7 @@ def _best(frame: pd.DataFrame, model: str) -> str:
     rows = frame[(frame.model == model) & (frame.image_size == 256)]
     found = [
         f"{100 * r.test_miou:.1f} (trained on {words.trained_on(r.training_data)}, seed {r.seed}"
-        f"{words.augmentation(json.loads(r.recipe))})"
+        f"{words.augmentation(r.recipe)})"
         for r in rows.itertuples()
     ]
     return ", ".join(found)

@@ -6,7 +6,6 @@ Nothing here is typed by hand: a file that is not there makes its rows say "not 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -341,7 +340,7 @@ def hundreds(folder: Path) -> Iterator[Table]:
     details += "without a landslide those with an alarm, and their pixels that are marked."
     few = frame.training_data.str.fullmatch(r"(?:synthetic\+)?real-\d+")
     whole = frame[~few]
-    changes = whole.recipe.map(lambda text: augmentation(json.loads(text))).rename("augmentation")
+    changes = whole.recipe.map(augmentation).rename("augmentation")
     settings = [whole.training_data, whole.data, whole.image_size, changes]
     for (_, data, side, change), runs in whole.groupby(settings):
         kind = runs.training_data.iloc[0]

@@ -336,7 +336,7 @@ def test_trials_of_a_recipe_have_their_settings():
 
 
 def test_augmentation_that_is_left_out_is_said():
-    assert words.augmentation({"augment": True}) == words.augmentation({}) == ""
-    assert words.augmentation({"augment": False}) == ", no augmentation"
+    assert words.augmentation('{"augment": true}') == words.augmentation("{}") == ""
+    assert words.augmentation('{"augment": false}') == ", no augmentation"
     stages = {"scenes": {"augment": True}, "real": {"augment": "turns"}}
-    assert words.augmentation(stages) == ", flips and quarter turns only"
+    assert words.augmentation(json.dumps(stages)) == ", flips and quarter turns only"

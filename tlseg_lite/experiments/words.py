@@ -392,20 +392,21 @@ def _settings(row) -> str:
         text += ", in float32"
     if recipe.get("batch_size", 4) != 4:
         text += f", batches of {recipe['batch_size']}"
-    text += augmentation(recipe)
+    text += augmentation(row.recipe)
     if recipe.get("ema"):
         text += f", weights averaged ({recipe['ema']:g})"
     return text + (", after synthetic scenes" if row.trial.startswith("scenes") else "")
 
 
-def augmentation(recipe: dict) -> str:
+def augmentation(recipe: str) -> str:
     """What a recipe leaves out of the usual augmentation: ``", no augmentation"``, or nothing.
 
     Args:
-        recipe: `Recipe.as_dict`, as rows hold it in JSON; of a comparison also with its stages
+        recipe: of a row: `Recipe.as_dict` in JSON; of a comparison also with its stages
             (``"real"`` and ``"scenes"``), of which the last one counts.
     """
-    last = recipe.get("real", recipe)
+    stages = json.loads(recipe)
+    last = stages.get("real", stages)
     left_out = {False: ", no augmentation", "turns": ", flips and quarter turns only"}
     return left_out.get(last.get("augment", True), "")
 
